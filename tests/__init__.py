@@ -1,0 +1,1 @@
+"""The tests mirror the rooms; `attacks.py` is what Byzantine participants send."""
