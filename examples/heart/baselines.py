@@ -1,0 +1,105 @@
+"""What the hospitals reach without a ledger: alone, with their records pooled, and averaging while one of them lies.
+
+Everything takes as many gradient steps as the federation does, from the same initial model, with the same `train`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from examples.attack import sign_flip
+from examples.heart.data import Samples, Site, load_sites
+from examples.heart.model import EPOCHS, Model, accuracy, auc, initial_model, log_odds, train
+
+ROUNDS: Final = 25
+MALICIOUS: Final = "VA Long Beach"
+MALICIOUS_FROM: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well a model tells the sick from the healthy on test patients; shares of 1."""
+
+    auc: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """The scores a federation is judged against, each over the test patients of all hospitals together."""
+
+    alone: Mapping[str, Score]
+    pooled: Score
+    mean: Score
+    mean_under_attack: Score
+
+
+def measure(
+    sites: Sequence[Site],
+    *,
+    rounds: int = ROUNDS,
+    malicious: str = MALICIOUS,
+    malicious_from: int = MALICIOUS_FROM,
+) -> Baselines:
+    """Train every baseline; takes well under a second."""
+    everyone = pooled([site.train for site in sites])
+    steps = EPOCHS * rounds
+    return Baselines(
+        alone={site.name: score(train(initial_model(), site.train, epochs=steps), sites) for site in sites},
+        pooled=score(train(initial_model(), everyone, epochs=steps), sites),
+        mean=score(averaged(sites, rounds), sites),
+        mean_under_attack=score(averaged(sites, rounds, malicious, malicious_from), sites),
+    )
+
+
+def score(model: Model, sites: Sequence[Site]) -> Score:
+    """Judge a model on the test patients of `sites` together, each standardised by its own site."""
+    test = pooled([site.test for site in sites])
+    odds = log_odds(model, test.features)
+    return Score(auc(odds, test.labels), accuracy(odds, test.labels))
+
+
+def pooled(parts: Sequence[Samples]) -> Samples:
+    """Put the patients of several splits in one, which real hospitals may not do."""
+    return Samples(
+        ids=tuple(patient for part in parts for patient in part.ids),
+        features=np.concatenate([part.features for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+    )
+
+
+def averaged(sites: Sequence[Site], rounds: int, malicious: str = "", malicious_from: int = MALICIOUS_FROM) -> Model:
+    """Average the sites' models by their number of patients, round after round, trusting everyone.
+
+    Source: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017.
+    """
+    weights = np.array([len(site.train) for site in sites], dtype=np.float64)
+    weights /= weights.sum()
+    model = initial_model()
+    for number in range(1, rounds + 1):
+        trained = [train(model, site.train) for site in sites]
+        sent = [
+            sign_flip(model, new) if site.name == malicious and number >= malicious_from else new
+            for site, new in zip(sites, trained, strict=True)
+        ]
+        model = {
+            name: np.tensordot(weights, np.stack([new[name] for new in sent]), axes=1).astype(np.float32)
+            for name in model
+        }
+    return model
+
+
+def main() -> None:
+    """Print the baselines."""
+    result = measure(load_sites())
+    rows = [*((f"{name} alone", value) for name, value in result.alone.items())]
+    rows += [("pooled", result.pooled), ("mean", result.mean), ("mean under attack", result.mean_under_attack)]
+    print(f"{'':24}    AUC  accuracy")
+    for name, value in rows:
+        print(f"{name:24}  {value.auc:.3f}     {value.accuracy:.3f}")
+
+
+if __name__ == "__main__":
+    main()
