@@ -39,7 +39,7 @@ def train(model: Model, samples: Samples, *, epochs: int = EPOCHS, rate: float =
 
 
 def log_odds(model: Model, features: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the log-odds of disease for each row of `features`; shape (n,); unlike probabilities they keep their order."""
+    """Give the log-odds of disease for each row of `features`; shape (n,); they never saturate."""
     odds: NDArray[np.float64] = features @ model["weight"].astype(np.float64) + float(model["bias"][0])
     return odds
 
