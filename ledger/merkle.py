@@ -35,6 +35,9 @@ LEAVES_MAX: Final = 1 << 32
 PATH_DIGESTS_MAX: Final = 32
 """Longest path in a list of `LEAVES_MAX` leaves."""
 
+INCLUSION_PROOF_BYTES_MAX: Final = 24 + PATH_DIGESTS_MAX * (DIGEST_BYTES + 2)
+"""Encoded size of the longest proof; in a list of n leaves it is about 34 * log2(n) bytes."""
+
 
 class LeafIndexError(IndexError):
     """The list has no leaf with this index."""
