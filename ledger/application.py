@@ -85,10 +85,10 @@ class Application(Protocol):
     """Version of the rules; stands in every header."""
 
     def admit(self, state: StateReader, context: BlockContext, transaction: Transaction) -> None:
-        """Check a transaction before it is queued, so that hopeless ones cost nothing.
+        """Check a transaction before it is queued, so that strangers' and senseless ones cost nothing.
 
         Raises:
-            RefusalError: it would be refused if it were executed on `state` now.
+            RefusalError: it may not wait for a block.
         """
         ...
 

@@ -15,7 +15,7 @@ from ledger.digest import Digest, digest
 from ledger.fields import NameField, PublicKeyField, SignatureField, Uint
 from ledger.identity import SigningKey, verify
 
-TRANSACTION_BYTES_MAX: Final = 65_536
+TRANSACTION_BYTES_MAX: Final = 262_144
 """Encoded size; a transaction names payloads, it does not carry them."""
 
 

@@ -1,0 +1,112 @@
+"""Federated learning as the chain's application. One law: a kind of transaction is handled in one place, named here.
+
+| kind | payload | who | handled in |
+|---|---|---|---|
+| `update` | `UpdateSubmission` | an enrolled trainer | `fl.updates` |
+| `aggregate` | `AggregateClaim` | the proposing validator | `fl.aggregates` |
+| `evaluation` | `EvaluationReport` | an enrolled trainer | `fl.evaluations` |
+| `task.propose` | `TaskProposal` | an officer | `fl.tasks` |
+| `task.approve` | `TaskApproval` | an officer | `fl.tasks` |
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+from fl import aggregates, evaluations, rounds, tasks, updates
+from fl.records import (
+    AggregateClaim,
+    EvaluationReport,
+    Participant,
+    TaskApproval,
+    TaskProposal,
+    UpdateSubmission,
+)
+from fl.state import participant_of
+from ledger.application import BlockContext, Overlay, RefusalError, StateReader
+from ledger.codec import CodecError, Record, decode
+from ledger.receipt import Event
+from ledger.transaction import TRANSACTION_BYTES_MAX, Transaction
+
+PayloadT = TypeVar("PayloadT", bound=Record)
+
+UPDATE: Final = "update"
+AGGREGATE: Final = "aggregate"
+EVALUATION: Final = "evaluation"
+TASK_PROPOSE: Final = "task.propose"
+TASK_APPROVE: Final = "task.approve"
+_QUEUED: Final[dict[str, type[Record]]] = {
+    UPDATE: UpdateSubmission,
+    EVALUATION: EvaluationReport,
+    TASK_PROPOSE: TaskProposal,
+    TASK_APPROVE: TaskApproval,
+}
+
+
+class FederatedLearning:
+    """The `ledger.application.Application` of Foedus."""
+
+    version: int = 1
+
+    def admit(self, state: StateReader, context: BlockContext, transaction: Transaction) -> None:
+        """Check that a transaction may wait for its block: a registered sender, a known kind, a payload that decodes.
+
+        Everything else is left to execution, so that whatever a member says and is refused gets a receipt on the chain.
+
+        Raises:
+            RefusalError: `transaction.unknown_kind`, `transaction.malformed`, `transaction.unknown_sender`, or
+                `aggregate.not_queued`: results are put into blocks by their proposers alone.
+        """
+        if transaction.kind == AGGREGATE:
+            raise RefusalError("aggregate.not_queued", "results are put into blocks by proposers, not submitted")
+        if transaction.kind not in _QUEUED:
+            raise RefusalError("transaction.unknown_kind", f"no transaction is of kind {transaction.kind}")
+        _payload(transaction, _QUEUED[transaction.kind])
+        _sender(state, transaction)
+
+    def execute(self, state: Overlay, context: BlockContext, transaction: Transaction) -> tuple[Event, ...]:
+        """Carry out one transaction.
+
+        Raises:
+            RefusalError: `transaction.unknown_kind`, `transaction.malformed`, `transaction.unknown_sender`, or a reason
+                of the module that handles its kind.
+        """
+        match transaction.kind:
+            case "update":
+                submission = _payload(transaction, UpdateSubmission)
+                return updates.submit(state, context, _sender(state, transaction), submission, transaction)
+            case "aggregate":
+                return aggregates.certify(state, context, transaction.sender, _payload(transaction, AggregateClaim))
+            case "evaluation":
+                evaluation = _payload(transaction, EvaluationReport)
+                return evaluations.report(state, context, _sender(state, transaction), evaluation)
+            case "task.propose":
+                proposal = _payload(transaction, TaskProposal)
+                return tasks.propose(state, context, _sender(state, transaction), proposal)
+            case "task.approve":
+                approval = _payload(transaction, TaskApproval)
+                return tasks.approve(state, context, _sender(state, transaction), approval)
+            case _:
+                raise RefusalError("transaction.unknown_kind", f"no transaction is of kind {transaction.kind}")
+
+    def end_block(self, state: Overlay, context: BlockContext) -> tuple[Event, ...]:
+        """Close and fail rounds whose time has come."""
+        return rounds.end_block(state, context)
+
+    def due_ms(self, state: StateReader) -> int | None:
+        """Time of the earliest deadline of a round."""
+        return rounds.due_ms(state)
+
+
+def _payload(transaction: Transaction, record_type: type[PayloadT]) -> PayloadT:
+    try:
+        return decode(transaction.payload, record_type, bytes_max=TRANSACTION_BYTES_MAX)
+    except CodecError as error:
+        raise RefusalError("transaction.malformed", f"kind {transaction.kind}: {error}") from error
+
+
+def _sender(state: StateReader, transaction: Transaction) -> Participant:
+    participant = participant_of(state, transaction.sender)
+    if participant is None:
+        raise RefusalError("transaction.unknown_sender", f"{transaction.sender.hex()} is not registered")
+    return participant
