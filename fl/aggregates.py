@@ -43,7 +43,9 @@ def certify(state: Overlay, context: BlockContext, sender: bytes, claim: Aggrega
     write(
         state,
         model_key(closed.task, version),
-        ModelState(closed.task, version, closed.number, closed.base_version, result.model, result.digest, context.height),
+        ModelState(
+            closed.task, version, closed.number, closed.base_version, result.model, result.digest, context.height
+        ),
     )
     certified = msgspec.structs.replace(closed, status="certified", deadline_ms=0, version=version)
     write(state, round_key(closed.task, closed.number), certified)

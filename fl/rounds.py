@@ -38,9 +38,7 @@ def activate(state: Overlay, context: BlockContext, spec: TaskSpec, approvals: t
     return (Event("task.activated", spec.id, ""), *open_next(state, context, task, exponents))
 
 
-def open_next(
-    state: Overlay, context: BlockContext, task: TaskState, exponents: tuple[int, ...]
-) -> tuple[Event, ...]:
+def open_next(state: Overlay, context: BlockContext, task: TaskState, exponents: tuple[int, ...]) -> tuple[Event, ...]:
     """Open the round after the task's latest."""
     number = task.round + 1
     opened = RoundState(
@@ -117,9 +115,7 @@ def _close(state: Overlay, context: BlockContext, task: TaskState, latest: Round
     return (Event("round.closed", f"{latest.task}/{latest.number}", f"{len(latest.participants)} updates"),)
 
 
-def _fail(
-    state: Overlay, context: BlockContext, task: TaskState, latest: RoundState, reason: str
-) -> tuple[Event, ...]:
+def _fail(state: Overlay, context: BlockContext, task: TaskState, latest: RoundState, reason: str) -> tuple[Event, ...]:
     failed = msgspec.structs.replace(latest, status="failed", deadline_ms=0, reason=reason)
     write(state, round_key(latest.task, latest.number), failed)
     event = Event("round.failed", f"{latest.task}/{latest.number}", reason)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from fl.aggregators import AggregationError, minimum_updates
+from fl.grid import MODEL_WORD_BYTES
 from fl.records import TASKS_ACTIVE_MAX, Participant, TaskApproval, TaskProposal, TaskSpec, TaskState
 from fl.rounds import activate
-from fl.grid import MODEL_WORD_BYTES
 from fl.state import active_tasks, task_key, task_of, write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.certificate import CertificateError
@@ -15,9 +15,7 @@ from ledger.payload import SALT_BYTES, verify_availability
 from ledger.receipt import Event
 
 
-def propose(
-    state: Overlay, context: BlockContext, officer: Participant, proposal: TaskProposal
-) -> tuple[Event, ...]:
+def propose(state: Overlay, context: BlockContext, officer: Participant, proposal: TaskProposal) -> tuple[Event, ...]:
     """Put a task to the vote, with the proposer's organisation in favour.
 
     Raises:
@@ -30,9 +28,7 @@ def propose(
     return (event, *_agree(state, context, officer, task))
 
 
-def approve(
-    state: Overlay, context: BlockContext, officer: Participant, approval: TaskApproval
-) -> tuple[Event, ...]:
+def approve(state: Overlay, context: BlockContext, officer: Participant, approval: TaskApproval) -> tuple[Event, ...]:
     """Add an organisation's consent; the task becomes active when a quorum of the validators' organisations agreed.
 
     Raises:
@@ -41,9 +37,7 @@ def approve(
     return _agree(state, context, officer, check_approval(state, context, officer, approval))
 
 
-def check_proposal(
-    state: StateReader, context: BlockContext, officer: Participant, proposal: TaskProposal
-) -> None:
+def check_proposal(state: StateReader, context: BlockContext, officer: Participant, proposal: TaskProposal) -> None:
     """Check that a task can be put to the vote.
 
     Raises:

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from fl.records import Participant, RoundState, TaskState, UpdateState, UpdateSubmission
 from fl.grid import UPDATE_WORD_BYTES
+from fl.records import Participant, RoundState, TaskState, UpdateState, UpdateSubmission
 from fl.state import present, round_key, round_of, task_of, update_key, update_of, write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.certificate import CertificateError

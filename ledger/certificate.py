@@ -12,7 +12,7 @@ from typing import Final
 from ledger.codec import Record, encode
 from ledger.digest import Digest
 from ledger.fields import DigestField, Height, HeightField, SignatureField, Uint, View, ViewField
-from ledger.identity import SigningKey, Signature, verify
+from ledger.identity import Signature, SigningKey, verify
 from ledger.validators import ValidatorSet
 
 PROTOCOL_VERSION: Final = 1
@@ -53,7 +53,7 @@ def vote_message(
     return encode((PROTOCOL_VERSION, kind, height, view, validators_hash, validator, block_id))
 
 
-def sign_vote(  # noqa: PLR0913 - the sentence that is signed has this many words
+def sign_vote(
     key: SigningKey,
     chain_id: Digest,
     kind: str,
@@ -75,7 +75,7 @@ def sign_vote(  # noqa: PLR0913 - the sentence that is signed has this many word
     return Seal(index, key.sign("vote", chain_id, content))
 
 
-def verify_vote(  # noqa: PLR0913 - as `sign_vote`
+def verify_vote(
     chain_id: Digest,
     kind: str,
     height: Height,

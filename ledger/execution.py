@@ -193,7 +193,7 @@ class BlockBuilder:
         return transaction
 
 
-def execute_block(  # noqa: PLR0913 - the last two are options
+def execute_block(
     application: Application,
     state: StateMap,
     parent_id: Digest,

@@ -95,6 +95,4 @@ def verify_availability(chain_id: Digest, validators: ValidatorSet, certificate:
     Raises:
         CertificateError: too few, unordered or wrong signatures.
     """
-    verify_statements(
-        "acknowledgement", chain_id, validators, encode(certificate.acknowledgement), certificate.seals
-    )
+    verify_statements("acknowledgement", chain_id, validators, encode(certificate.acknowledgement), certificate.seals)

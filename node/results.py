@@ -1,0 +1,245 @@
+"""Round results of this node and its peers. One law: sign only what was computed here.
+
+For every closed round the node fetches the payloads, aggregates in a worker thread, keeps the new model, signs the result and
+collects the other validators' signatures until a quorum agrees; then the next proposer can claim it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Final, Protocol
+
+import structlog
+
+from fl.aggregates import sign_result, verify_result_seal
+from fl.aggregators import AggregationError
+from fl.records import AggregateClaim, RoundResult
+from fl.results import AggregationJob, ComputedRound, InputError, compute
+from ledger.certificate import Seal
+from ledger.codec import Record, decode, encode
+from ledger.digest import Digest
+from ledger.fields import DigestField, NameField, Uint
+from ledger.identity import SigningKey
+from ledger.payload import PayloadDescriptor
+from ledger.validators import ValidatorSet
+
+RESULT_VOTE_BYTES_MAX: Final = 1_024
+ROUNDS_REMEMBERED_MAX: Final = 256
+"""Rounds whose votes and results are kept: those of all active tasks and a few that are just over."""
+
+RETRY_SECONDS: Final = 1.0
+RETRY_SECONDS_MAX: Final = 30.0
+
+log = structlog.get_logger(__name__)
+
+RoundId = tuple[str, int]
+
+
+class ResultVote(Record):
+    """A validator's signature over its result of a round, as it travels between nodes."""
+
+    task: NameField
+    round: Uint
+    result: DigestField
+    seal: Seal
+
+
+class Payloads(Protocol):
+    """Where payloads come from and go to."""
+
+    async def obtain(self, descriptor: PayloadDescriptor) -> bytes:
+        """Return the payload's bytes, fetched from peers when they are not here."""
+        ...
+
+    async def keep(self, payload: bytes) -> PayloadDescriptor:
+        """Store a payload durably."""
+        ...
+
+
+@dataclass(slots=True)
+class _Round:
+    """What is known of one round's result."""
+
+    job: AggregationJob | None = None
+    computed: RoundResult | None = None
+    votes: dict[int, ResultVote] = field(default_factory=dict)
+    """The first vote of each validator."""
+
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the own result is there."""
+
+    task: asyncio.Task[None] | None = None
+
+
+class ResultBook:
+    """Computes, signs, collects. The driver tells it which rounds are closed and hands it the peers' votes."""
+
+    def __init__(
+        self,
+        key: SigningKey,
+        chain_id: Digest,
+        payloads: Payloads,
+        broadcast: Callable[[bytes], None],
+        on_certifiable: Callable[[], None],
+    ) -> None:
+        """Make an empty book.
+
+        Args:
+            key: the validator's; a node that is no validator computes but does not sign.
+            chain_id: goes into every signature.
+            payloads: gives updates and base models, takes new models.
+            broadcast: sends a vote to all peers.
+            on_certifiable: called when a quorum agrees with the own result.
+        """
+        self._key = key
+        self._chain_id = chain_id
+        self._payloads = payloads
+        self._broadcast = broadcast
+        self._on_certifiable = on_certifiable
+        self._rounds: dict[RoundId, _Round] = {}
+        self.validators: ValidatorSet | None = None
+        self.seconds_last: float = 0.0
+        """How long the latest aggregation took."""
+
+        self.divergent: RoundId | None = None
+        """A round in which a quorum signed another result than this node computed: its build or machine is faulty."""
+
+    def open_job(self, job: AggregationJob) -> None:
+        """Begin to work on a closed round, unless that has begun already."""
+        entry = self._entry((job.spec.id, job.round.number))
+        if entry.job is None:
+            entry.job = job
+            entry.task = asyncio.create_task(self._work(entry, job))
+
+    def forget_except(self, closed: set[RoundId]) -> None:
+        """Drop rounds that are over; called after every block with the rounds that are closed now."""
+        for identity in [identity for identity, entry in self._rounds.items() if identity not in closed and entry.job]:
+            self._drop(identity)
+
+    def take_vote(self, data: bytes) -> bool:
+        """Take a peer's vote.
+
+        Returns:
+            Whether it was new and valid.
+
+        Raises:
+            CodecError: the bytes are no vote.
+        """
+        vote = decode(data, ResultVote, bytes_max=RESULT_VOTE_BYTES_MAX)
+        validators = self.validators
+        if validators is None or vote.seal.validator >= len(validators):
+            return False
+        earlier = self._rounds.get((vote.task, vote.round))
+        known = None if earlier is None else earlier.votes.get(vote.seal.validator)
+        if known is not None and known.result == vote.result:
+            return False
+        if not verify_result_seal(self._chain_id, validators, vote.result, vote.seal):
+            return False
+        if known is not None:
+            name = validators.members[vote.seal.validator].name
+            log.error("result.equivocation", validator=name, task=vote.task, round=vote.round)
+            return False
+        entry = self._entry((vote.task, vote.round))
+        entry.votes[vote.seal.validator] = vote
+        self._check_quorum((vote.task, vote.round), entry)
+        return True
+
+    def claims(self) -> list[AggregateClaim]:
+        """Return the results that a quorum agrees on, ready for a block."""
+        ready = (self._claim(entry) for entry in self._rounds.values())
+        return [claim for claim in ready if claim is not None]
+
+    async def agrees(self, result: RoundResult) -> bool:
+        """Tell whether this node computed exactly `result`; waits for its own computation."""
+        entry = self._rounds.get((result.task, result.round))
+        if entry is None or entry.job is None:
+            return False
+        await entry.done.wait()
+        return entry.computed == result
+
+    def resend(self) -> None:
+        """Say the own votes of rounds that are still closed once more."""
+        index = None if self.validators is None else self.validators.index_of(self._key.public_key)
+        for entry in self._rounds.values():
+            if entry.job is not None and index in entry.votes:
+                self._broadcast(encode(entry.votes[index]))
+
+    async def stop(self) -> None:
+        """Give up whatever is being computed."""
+        tasks = [entry.task for entry in self._rounds.values() if entry.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, entry: _Round, job: AggregationJob) -> None:
+        delay = RETRY_SECONDS
+        while True:
+            try:
+                computed = await self._compute(job)
+                break
+            except (OSError, TimeoutError) as error:
+                log.warning("result.inputs_missing", task=job.spec.id, round=job.round.number, error=str(error))
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, RETRY_SECONDS_MAX)
+            except (InputError, AggregationError) as error:
+                log.error("result.impossible", task=job.spec.id, round=job.round.number, error=str(error))
+                entry.done.set()
+                return
+        entry.computed = computed.result
+        entry.done.set()
+        self._sign(entry, computed.result)
+
+    async def _compute(self, job: AggregationJob) -> ComputedRound:
+        base = None if job.base.payload is None else await self._payloads.obtain(job.base.payload)
+        updates = [await self._payloads.obtain(update.payload) for update in job.updates]
+        started = perf_counter()
+        computed = await asyncio.to_thread(compute, job, base, updates)
+        self.seconds_last = perf_counter() - started
+        await self._payloads.keep(computed.model_payload)
+        return computed
+
+    def _sign(self, entry: _Round, result: RoundResult) -> None:
+        validators = self.validators
+        index = None if validators is None else validators.index_of(self._key.public_key)
+        if validators is not None and index is not None:
+            seal = sign_result(self._key, self._chain_id, validators, result)
+            vote = ResultVote(result.task, result.round, result.digest, seal)
+            entry.votes[index] = vote
+            self._broadcast(encode(vote))
+        self._check_quorum((result.task, result.round), entry)
+
+    def _claim(self, entry: _Round) -> AggregateClaim | None:
+        if entry.computed is None or self.validators is None:
+            return None
+        seals = self._agreeing(entry, entry.computed.digest)
+        return AggregateClaim(entry.computed, tuple(seals)) if len(seals) >= self.validators.quorum else None
+
+    def _check_quorum(self, identity: RoundId, entry: _Round) -> None:
+        if self._claim(entry) is not None:
+            self._on_certifiable()
+        elif entry.computed is not None and self.validators is not None:
+            for digest in {vote.result for vote in entry.votes.values()} - {entry.computed.digest}:
+                if len(self._agreeing(entry, digest)) >= self.validators.quorum:
+                    self.divergent = identity
+                    log.critical("result.divergent", task=identity[0], round=identity[1], quorum=digest.hex())
+
+    @staticmethod
+    def _agreeing(entry: _Round, digest: Digest) -> list[Seal]:
+        return [vote.seal for _, vote in sorted(entry.votes.items()) if vote.result == digest]
+
+    def _entry(self, identity: RoundId) -> _Round:
+        if identity not in self._rounds:
+            while len(self._rounds) >= ROUNDS_REMEMBERED_MAX:
+                unclaimed = (known for known, entry in self._rounds.items() if entry.job is None)
+                self._drop(next(unclaimed, next(iter(self._rounds))))
+            self._rounds[identity] = _Round()
+        return self._rounds[identity]
+
+    def _drop(self, identity: RoundId) -> None:
+        entry = self._rounds.pop(identity)
+        entry.done.set()
+        if entry.task is not None:
+            entry.task.cancel()
