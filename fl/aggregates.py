@@ -1,7 +1,7 @@
 """Aggregates: how a round's result becomes the global model. One law: no certificate, no model.
 
-Execution checks that a quorum signed the result and that it fits the round; that the result is *right* was checked by each of
-these validators, who computed it themselves, and by everyone who voted for the block (see `results`).
+Execution checks that a quorum signed the result and that it fits the round; that the result is *right* was checked by
+each of these validators, who computed it themselves, and by everyone who voted for the block (see `results`).
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class FederatedLearning:
 
     version: int = 1
 
-    def admit(self, state: StateReader, context: BlockContext, transaction: Transaction) -> None:
+    def admit(self, state: StateReader, transaction: Transaction) -> None:
         """Check that a transaction may wait for its block: a registered sender, a known kind, a payload that decodes.
 
         Everything else is left to execution, so that whatever a member says and is refused gets a receipt on the chain.

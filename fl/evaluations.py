@@ -1,4 +1,4 @@
-"""Evaluations: what participants measured of a certified model. One law: attested by the signer, not checked by anyone."""
+"""Evaluations: what participants measured of a certified model. One law: attested, not checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What federated learning writes to the chain and keeps in its state. One law: everything is an integer, a name or a digest.
+"""What federated learning writes to the chain and keeps in its state. One law: integers, names, digests.
 
 The first half are payloads of transactions (said by participants), the second half are facts of the state (kept by
 execution, provable against a header's state root).

@@ -1,4 +1,4 @@
-"""Rounds: opened, closed, certified or failed by the state alone. One law: the input set is fixed before anyone aggregates.
+"""Rounds: opened, closed, certified or failed by the state alone. One law: inputs are fixed before results.
 
 A round waits for its first update without a deadline, so that an idle consortium appends no blocks; from then on it
 closes with `updates_max` updates or at its deadline, whichever comes first.

@@ -84,7 +84,7 @@ class Application(Protocol):
     version: int
     """Version of the rules; stands in every header."""
 
-    def admit(self, state: StateReader, context: BlockContext, transaction: Transaction) -> None:
+    def admit(self, state: StateReader, transaction: Transaction) -> None:
         """Check a transaction before it is queued, so that strangers' and senseless ones cost nothing.
 
         Raises:

@@ -1,7 +1,8 @@
 """Execution of blocks. One law: the proposer, the validators and the auditor run this same code.
 
-A transaction whose encoding, size, signature or nonce is wrong makes the whole block invalid: no honest proposer includes it. One
-that the application refuses stays in the block, uses up its nonce and gets a receipt that names the reason.
+A transaction whose encoding, size, signature or nonce is wrong makes the whole block invalid: no honest proposer
+includes it. One that the application refuses stays in the block, uses up its nonce and gets a receipt that names the
+reason.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Consensus parameters: what all validators must agree on to stay one chain. One law: relations are checked, not hoped for."""
+"""Consensus parameters: what all validators must agree on to stay one chain. One law: relations are checked."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Payloads: updates and models, which travel beside the chain. One law: "have" means "can produce the bytes".
 
-A payload is a 32-byte salt and a body, cut into chunks under a Merkle root. A validator acknowledges one only after every chunk
-is verified and on disk; a quorum of equal acknowledgements is the availability certificate with which a transaction may
-name it.
+A payload is a 32-byte salt and a body, cut into chunks under a Merkle root. A validator acknowledges one only after
+every chunk is verified and on disk; a quorum of equal acknowledgements is the availability certificate with which a
+transaction may name it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from ledger.application import Application, BlockContext, StateReader
+from ledger.application import Application, StateReader
 from ledger.codec import CodecError
 from ledger.digest import Digest
 from ledger.execution import next_nonce
@@ -44,9 +44,10 @@ class _Sender:
 class Mempool:
     """The pool of one node."""
 
-    def __init__(self, application: Application, limits: MempoolLimits) -> None:
+    def __init__(self, application: Application, chain_id: Digest, limits: MempoolLimits) -> None:
         """Make an empty pool."""
         self._application = application
+        self._chain_id = chain_id
         self._limits = limits
         self._senders: dict[bytes, _Sender] = {}
         self._ids: dict[Digest, tuple[bytes, int]] = {}
@@ -66,7 +67,7 @@ class Mempool:
         """Tell whether the transaction waits here; if so its signature has been verified."""
         return identity in self._ids
 
-    def add(self, raw: bytes, state: StateReader, context: BlockContext) -> tuple[Digest, bool]:
+    def add(self, raw: bytes, state: StateReader) -> tuple[Digest, bool]:
         """Queue a transaction.
 
         Returns:
@@ -85,9 +86,9 @@ class Mempool:
         except CodecError as error:
             raise MempoolError("transaction.malformed", str(error)) from error
         self._require_nonce(transaction, next_nonce(state, transaction.sender))
-        self._application.admit(state, context, transaction)
-        if not verify_transaction(context.chain_id, transaction):
-            message = f"not signed for chain {context.chain_id.hex()} by its sender {transaction.sender.hex()}"
+        self._application.admit(state, transaction)
+        if not verify_transaction(self._chain_id, transaction):
+            message = f"not signed for chain {self._chain_id.hex()} by its sender {transaction.sender.hex()}"
             raise MempoolError("transaction.bad_signature", message)
         self._make_room(transaction.sender, len(raw))
         self._insert(transaction, raw, identity)

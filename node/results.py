@@ -1,7 +1,7 @@
 """Round results of this node and its peers. One law: sign only what was computed here.
 
-For every closed round the node fetches the payloads, aggregates in a worker thread, keeps the new model, signs the result and
-collects the other validators' signatures until a quorum agrees; then the next proposer can claim it.
+For every closed round the node fetches the payloads, aggregates in a worker thread, keeps the new model, signs the
+result and collects the other validators' signatures until a quorum agrees; then the next proposer can claim it.
 """
 
 from __future__ import annotations
@@ -184,8 +184,8 @@ class ResultBook:
                 log.warning("result.inputs_missing", task=job.spec.id, round=job.round.number, error=str(error))
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, RETRY_SECONDS_MAX)
-            except (InputError, AggregationError) as error:
-                log.error("result.impossible", task=job.spec.id, round=job.round.number, error=str(error))
+            except (InputError, AggregationError):
+                log.exception("result.impossible", task=job.spec.id, round=job.round.number)
                 entry.done.set()
                 return
         entry.computed = computed.result
