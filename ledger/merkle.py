@@ -80,7 +80,7 @@ def merkle_root(leaves: Iterable[bytes]) -> Digest:
 
 
 def root_of_hashes(leaf_hashes: Sequence[bytes]) -> Digest:
-    """Return the root of the list whose leaves have these `leaf_hash`es."""
+    """Return the root of the list whose leaves have these `leaf_hash`es, 32 bytes each."""
     return _seal(len(leaf_hashes), tree_hash(leaf_hashes))
 
 

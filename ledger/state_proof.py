@@ -60,6 +60,9 @@ def verify_state(root: bytes, key: bytes, value: bytes | None, proof: StateProof
 def verify_position(root: bytes, position: bytes, value_digest: bytes | None, proof: StateProof) -> bool:
     """Tell whether the tree under `root` has a leaf with `value_digest` at `position`, or none for None.
 
+    Both are 32 bytes; who takes them from elsewhere than a hash function must see to that, as this function does
+    for the parts of the proof: a leaf's bytes cut at another place would be another leaf with the same hash.
+
     Refused are: more than 256 siblings, or one that is not 32 bytes; another leaf beside a present key; another leaf
     that is the key's own or does not share the way; an empty last sibling; a way that leads to another root.
     """

@@ -272,6 +272,34 @@ def test_a_subtree_s_proof_does_not_stand_for_a_leaf_s() -> None:
     assert not verify_hash_inclusion(merkle_root(leaves), pair, InclusionProof(0, 4, (sibling,)))
 
 
+def forged_root(count: int, top: bytes) -> bytes:
+    """Return a root that no list has: its maker hashed whatever suited him."""
+    return digest("merkle", count.to_bytes(8, "big"), top)
+
+
+def test_a_path_of_another_length_than_demanded_is_refused_even_when_it_leads_to_the_root() -> None:
+    leaf, item = leaf_hash(b"leaf"), leaf_hash(b"item")
+
+    too_long = forged_root(1, node_hash(item, leaf))
+    assert not verify_inclusion(too_long, b"leaf", InclusionProof(0, 1, (item,)))
+    too_short = forged_root(3, node_hash(leaf, item))
+    assert not verify_inclusion(too_short, b"leaf", InclusionProof(0, 3, (item,)))
+
+
+@pytest.mark.parametrize("item", [b"", bytes(31), bytes(33)])
+def test_a_path_item_of_another_size_is_refused_even_when_it_leads_to_the_root(item: bytes) -> None:
+    root = forged_root(2, node_hash(leaf_hash(b"leaf"), item))
+
+    assert not verify_inclusion(root, b"leaf", InclusionProof(0, 2, (item,)))  # type: ignore[arg-type]
+
+
+def test_a_count_beyond_every_bound_is_refused_and_not_computed_with() -> None:
+    """A count of 81 bits has no place in the eight bytes that the root hashes."""
+    proof = InclusionProof(0, 2**80, (leaf_hash(b""),) * 80)
+
+    assert not verify_inclusion(bytes(32), b"leaf", proof)
+
+
 def test_nothing_is_in_an_empty_list() -> None:
     for proof in (InclusionProof(0, 0, ()), InclusionProof(0, 1, ()), InclusionProof(-1, 0, ())):
         assert not verify_inclusion(merkle_root([]), b"", proof)
