@@ -1,17 +1,15 @@
 """What a malicious participant of the examples sends instead of what it trained."""
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+from examples import Model
 
 FACTOR: Final = 10.0
 
 
-def sign_flip(
-    base: Mapping[str, NDArray[np.float32]], new: Mapping[str, NDArray[np.float32]]
-) -> dict[str, NDArray[np.float32]]:
+def sign_flip(base: Model, new: Model) -> Model:
     """Turn the step from `base` to `new` around and make it `FACTOR` times as long.
 
     Source: Li et al., "RSA: Byzantine-Robust Stochastic Aggregation Methods", AAAI 2019, sign-flipping attack.

@@ -5,13 +5,15 @@ Everything takes as many gradient steps as the federation does, from the same in
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
 
-from examples.attack import sign_flip
+from examples import Model
+from examples.averaging import averaged
 from examples.heart.data import Samples, Site, load_sites
-from examples.heart.model import EPOCHS, Model, accuracy, auc, initial_model, log_odds, train
+from examples.heart.model import EPOCHS, accuracy, auc, initial_model, log_odds, train
 
 ROUNDS: Final = 25
 MALICIOUS: Final = "VA Long Beach"
@@ -49,8 +51,8 @@ def measure(
     return Baselines(
         alone={site.name: score(train(initial_model(), site.train, epochs=steps), sites) for site in sites},
         pooled=score(train(initial_model(), everyone, epochs=steps), sites),
-        mean=score(averaged(sites, rounds), sites),
-        mean_under_attack=score(averaged(sites, rounds, malicious, malicious_from), sites),
+        mean=score(averaged_model(sites, rounds), sites),
+        mean_under_attack=score(averaged_model(sites, rounds, malicious, malicious_from), sites),
     )
 
 
@@ -70,31 +72,22 @@ def pooled(parts: Sequence[Samples]) -> Samples:
     )
 
 
-def averaged(sites: Sequence[Site], rounds: int, malicious: str = "", malicious_from: int = MALICIOUS_FROM) -> Model:
-    """Average the sites' models by their number of patients, round after round, trusting everyone.
-
-    Source: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017.
-    """
-    weights = np.array([len(site.train) for site in sites], dtype=np.float64)
-    weights /= weights.sum()
-    model = initial_model()
-    for number in range(1, rounds + 1):
-        trained = [train(model, site.train) for site in sites]
-        sent = [
-            sign_flip(model, new) if site.name == malicious and number >= malicious_from else new
-            for site, new in zip(sites, trained, strict=True)
-        ]
-        model = {
-            name: np.tensordot(weights, np.stack([new[name] for new in sent]), axes=1).astype(np.float32)
-            for name in model
-        }
-    return model
+def averaged_model(sites: Sequence[Site], rounds: int, malicious: str = "", malicious_from: int = 1) -> Model:
+    """Average the sites' models by their numbers of patients, trusting everyone."""
+    return averaged(
+        initial_model(),
+        [partial(train, samples=site.train) for site in sites],
+        [len(site.train) for site in sites],
+        rounds=rounds,
+        malicious=[index for index, site in enumerate(sites) if site.name == malicious],
+        malicious_from=malicious_from,
+    )
 
 
 def main() -> None:
     """Print the baselines."""
     result = measure(load_sites())
-    rows = [*((f"{name} alone", value) for name, value in result.alone.items())]
+    rows = [(f"{name} alone", value) for name, value in result.alone.items()]
     rows += [("pooled", result.pooled), ("mean", result.mean), ("mean under attack", result.mean_under_attack)]
     print(f"{'':24}    AUC  accuracy")
     for name, value in rows:

@@ -8,9 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from examples import Model
 from examples.heart.data import FEATURES, Samples
-
-Model = dict[str, NDArray[np.float32]]
 
 EPOCHS: Final = 2
 RATE: Final = 0.3
