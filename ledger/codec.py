@@ -7,7 +7,7 @@ limits, types, canonicality.
 """
 
 from functools import cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, dataclass_transform
 
 import msgpack
 import msgspec
@@ -24,6 +24,7 @@ class CodecError(ValueError):
     """The bytes are not the canonical encoding of the record that was expected."""
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Base of everything that is hashed, signed, stored or sent between nodes."""
 
@@ -58,7 +59,7 @@ def decode(data: bytes, record_type: type[RecordT], *, bytes_max: int) -> Record
             max_map_len=0,
             max_ext_len=0,
         )
-        record = _decoder(record_type).decode(data)
+        record: RecordT = _decoder(record_type).decode(data)
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
         # msgpack and msgspec raise subclasses of ValueError for content, the rest for hostile nesting.
         message = f"{_name(record_type)}: not a valid encoding: {error}"
@@ -70,9 +71,9 @@ def decode(data: bytes, record_type: type[RecordT], *, bytes_max: int) -> Record
 
 
 @cache
-def _decoder(record_type: type[RecordT]) -> msgspec.msgpack.Decoder[RecordT]:
+def _decoder(record_type: type[RecordT]) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(record_type, strict=True)
 
 
 def _name(record_type: object) -> str:
-    return getattr(record_type, "__name__", str(record_type))
+    return str(getattr(record_type, "__name__", record_type))

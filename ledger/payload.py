@@ -8,7 +8,6 @@ transaction may name it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
@@ -18,7 +17,7 @@ from ledger.codec import Record, encode
 from ledger.digest import Digest, digest
 from ledger.fields import DigestField
 from ledger.identity import SigningKey
-from ledger.merkle import MerkleAccumulator
+from ledger.merkle import MerkleAccumulator, leaf_hash
 from ledger.validators import ValidatorSet
 
 SALT_BYTES: Final = 32
@@ -73,13 +72,8 @@ def describe(payload: bytes) -> PayloadDescriptor:
     """Return the descriptor of a payload held in memory."""
     tree = MerkleAccumulator()
     for chunk in chunks_of(payload):
-        tree.append(chunk_hash(chunk))
+        tree.append(leaf_hash(chunk))
     return PayloadDescriptor(len(payload), tree.root())
-
-
-def chunk_hash(chunk: bytes) -> bytes:
-    """Return the Merkle leaf hash of a chunk."""
-    return sha256(b"\0" + chunk).digest()
 
 
 def sign_acknowledgement(
