@@ -1,0 +1,231 @@
+"""A whole consortium on one machine, in one step. One law: it differs from a real one only in who holds the disk.
+
+::
+
+    DIR/genesis.json
+    DIR/nodes/<name>/node.toml, keys/validator.key, keys/transport.key, data/
+    DIR/participants/<name>.key
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from fl.records import LearningGenesis, Participant, Role, TaskSpec
+from genesis.document import PORT_MAX, GenesisDocument, InvalidGenesisError, document_text, faults_of
+from genesis.keys import new_key, write_key
+from genesis.ports import LOOPBACK, free_ports
+from ledger.fields import NAME_PATTERN
+from ledger.identity import SigningKey
+from ledger.parameters import ConsensusParameters
+from ledger.validators import VALIDATORS_MAX, Validator, ValidatorSet
+
+CONFIG_NAME: Final = "node.toml"
+GENESIS_NAME: Final = "genesis.json"
+OFFICER_SUFFIX: Final = "-officer"
+NAME_RULE: Final = "lower-case letters, digits, dot, dash and underscore, 64 at most, a letter or digit first"
+
+
+class LocalConsortiumError(ValueError):
+    """The consortium cannot be made here; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPlan:
+    """What is to be made."""
+
+    organisations: tuple[str, ...]
+    """One node each."""
+
+    trainers: Mapping[str, str]
+    """Organisation that answers for each trainer, by the trainer's name."""
+
+    tasks: tuple[TaskSpec, ...] = ()
+    base_port: int | None = None
+    """The APIs listen from here on, in the order of the organisations, then the nodes; None finds free ports."""
+
+    chain_name: str = "local"
+    parameters: ConsensusParameters = field(default_factory=ConsensusParameters)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNode:
+    """One node's files and addresses."""
+
+    name: str
+    directory: Path
+    api_port: int
+    peer_port: int
+
+    @property
+    def config(self) -> Path:
+        """Its settings."""
+        return self.directory / CONFIG_NAME
+
+    @property
+    def data(self) -> Path:
+        """Where it keeps the chain."""
+        return self.directory / "data"
+
+    @property
+    def url(self) -> str:
+        """Its HTTP API."""
+        return f"http://{LOOPBACK}:{self.api_port}"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalConsortium:
+    """What has been made."""
+
+    directory: Path
+    document: GenesisDocument
+    nodes: tuple[LocalNode, ...]
+    participants: Mapping[str, Path]
+    """Key file by name, officers included."""
+
+    @property
+    def genesis(self) -> Path:
+        """The genesis document."""
+        return self.directory / GENESIS_NAME
+
+
+def deal(trainers: Sequence[str], organisations: Sequence[str]) -> dict[str, str]:
+    """Give each trainer an organisation: the one of its own name, else one after the other."""
+    return {
+        name: name if name in organisations else organisations[place % len(organisations)]
+        for place, name in enumerate(trainers)
+    }
+
+
+def make_local(directory: Path, plan: LocalPlan, *, time_ms: int) -> LocalConsortium:
+    """Write keys, genesis document and settings for every node and participant.
+
+    Each organisation also gets an officer, `<organisation>-officer`, who may propose and approve tasks.
+
+    Args:
+        directory: must not exist yet, or be empty.
+        plan: what to make.
+        time_ms: now; becomes the time of block 0.
+
+    Raises:
+        LocalConsortiumError: the directory is in use or cannot be written, or the ports do not fit.
+        InvalidGenesisError: no chain can begin with this plan.
+    """
+    _require_names(plan)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise LocalConsortiumError(f"{directory} is not empty: name another directory, or remove it first")
+    staging = directory.with_name(f".{directory.name}.making")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(mode=0o700, parents=True)
+        document, nodes, participants = _write(staging, directory, plan, time_ms)
+        if directory.exists():
+            directory.rmdir()
+        staging.rename(directory)
+    except OSError as error:
+        raise LocalConsortiumError(f"{directory} cannot be made: {error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return LocalConsortium(directory, document, nodes, participants)
+
+
+def _require_names(plan: LocalPlan) -> None:
+    """Check the names before they become paths."""
+    names = [*plan.organisations, *plan.trainers]
+    faults = [f"{name!r} is no name: {NAME_RULE}" for name in names if not re.fullmatch(NAME_PATTERN, name)]
+    faults += [
+        f"trainer {name}: {organisation} is none of the organisations"
+        for name, organisation in plan.trainers.items()
+        if organisation not in plan.organisations
+    ]
+    if not 1 <= len(plan.organisations) <= VALIDATORS_MAX:
+        faults.append(f"1 to {VALIDATORS_MAX} organisations are needed, got {len(plan.organisations)}")
+    if faults:
+        raise InvalidGenesisError("plan of the consortium", faults)
+
+
+def _write(
+    staging: Path, directory: Path, plan: LocalPlan, time_ms: int
+) -> tuple[GenesisDocument, tuple[LocalNode, ...], dict[str, Path]]:
+    nodes = _nodes(directory, plan)
+    members = []
+    for node in nodes:
+        keys = staging / "nodes" / node.name / "keys"
+        validator, transport = new_key(), new_key()
+        write_key(keys / "validator.key", validator, owner=f"{node.name} (validator)")
+        write_key(keys / "transport.key", transport, owner=f"{node.name} (transport)")
+        (staging / "nodes" / node.name / CONFIG_NAME).write_text(_config_text(node), encoding="utf-8")
+        address = f"{LOOPBACK}:{node.peer_port}"
+        members.append(Validator(node.name, validator.public_key, transport.public_key, address))
+    participants, secrets_by_name = _participants(plan)
+    for name, key in secrets_by_name.items():
+        write_key(staging / "participants" / f"{name}.key", key, owner=name)
+    document = GenesisDocument(
+        chain_name=plan.chain_name,
+        time_ms=time_ms,
+        validators=ValidatorSet(tuple(sorted(members, key=lambda member: member.name))),
+        parameters=plan.parameters,
+        learning=LearningGenesis(participants, plan.tasks),
+    )
+    faults = faults_of(document)
+    if faults:
+        raise InvalidGenesisError("plan of the consortium", faults)
+    (staging / GENESIS_NAME).write_text(document_text(document), encoding="utf-8")
+    return document, nodes, {name: directory / "participants" / f"{name}.key" for name in secrets_by_name}
+
+
+def _nodes(directory: Path, plan: LocalPlan) -> tuple[LocalNode, ...]:
+    count = len(plan.organisations)
+    if plan.base_port is None:
+        ports = free_ports(2 * count)
+    elif 1 <= plan.base_port <= PORT_MAX - 2 * count + 1:
+        ports = tuple(range(plan.base_port, plan.base_port + 2 * count))
+    else:
+        raise LocalConsortiumError(f"{2 * count} ports from {plan.base_port} on are needed, the last one is {PORT_MAX}")
+    return tuple(
+        LocalNode(name, directory / "nodes" / name, ports[place], ports[count + place])
+        for place, name in enumerate(plan.organisations)
+    )
+
+
+def _participants(plan: LocalPlan) -> tuple[tuple[Participant, ...], dict[str, SigningKey]]:
+    roles: list[tuple[str, str, tuple[Role, ...]]] = [
+        (name, organisation, ("trainer",)) for name, organisation in plan.trainers.items()
+    ]
+    roles += [(f"{organisation}{OFFICER_SUFFIX}", organisation, ("officer",)) for organisation in plan.organisations]
+    keys = {name: new_key() for name, _, _ in roles}
+    participants = tuple(
+        Participant(name, organisation, keys[name].public_key, role) for name, organisation, role in sorted(roles)
+    )
+    return participants, keys
+
+
+def _config_text(node: LocalNode) -> str:
+    return f"""# Settings of node {node.name}; docs/configuration.md explains them all.
+# A variable such as FOEDUS_API__PORT overrides the file. Paths count from this directory.
+
+[node]
+name = {json.dumps(node.name)}
+data_dir = "data"
+
+[genesis]
+path = "../../{GENESIS_NAME}"
+
+[keys]
+validator = "keys/validator.key"
+transport = "keys/transport.key"
+
+[peer]
+host = "{LOOPBACK}"
+port = {node.peer_port}
+
+[api]
+host = "{LOOPBACK}"
+port = {node.api_port}
+"""

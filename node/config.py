@@ -1,0 +1,303 @@
+"""A node's settings: one TOML file and overrides from the environment. One law: read once, all faults reported at once.
+
+A variable `FOEDUS_<SECTION>__<SETTING>` overrides the file, such as `FOEDUS_API__PORT=8001`. Relative paths count from
+the directory of the file. docs/configuration.md lists every setting.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from genesis.document import address_fault
+from genesis.reading import FaultsError, Json, nearest, read, to_json
+from ledger.fields import NameField
+
+ENVIRONMENT_PREFIX: Final = "FOEDUS_"
+_NO_SETTINGS: Final = frozenset({"FOEDUS_PASSPHRASE"})
+"""Variables with our prefix that mean something else."""
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+ByteCount = Annotated[int, Meta(ge=1 << 20, le=1 << 50)]
+Source = Literal["default", "file", "environment"]
+
+
+class InvalidConfigError(FaultsError):
+    """The settings cannot start a node; `faults` names each reason."""
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the sections."""
+
+
+class NodeSection(Section, frozen=True, kw_only=True):
+    """`[node]`: which node this is."""
+
+    name: NameField
+    """The validator in the genesis document that this node speaks for."""
+
+    data_dir: Path = Path("data")
+    """Where the chain, the state and the payloads are kept; created when missing."""
+
+
+class GenesisSection(Section, frozen=True, kw_only=True):
+    """`[genesis]`: which chain."""
+
+    path: Path
+    """The genesis document (`genesis.json`), the same on every node."""
+
+
+class KeysSection(Section, frozen=True, kw_only=True):
+    """`[keys]`: the node's secrets."""
+
+    validator: Path
+    """Key file that signs votes, acknowledgements and results."""
+
+    transport: Path
+    """Key file of the TLS certificate."""
+
+
+class PeerSection(Section, frozen=True, kw_only=True):
+    """`[peer]`: where other nodes connect to; always mutual TLS with pinned keys."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+
+    port: Port
+    """Port to listen on; 0 picks a free one, of which nobody is told."""
+
+
+class ApiSection(Section, frozen=True, kw_only=True):
+    """`[api]`: the HTTP API for trainers and for queries."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; any other than loopback needs `tls_certificate` and `tls_key`."""
+
+    port: Port
+    """Port to listen on; 0 picks a free one, which the log tells."""
+
+    tls_certificate: Path | None = None
+    """PEM file with the certificate chain for HTTPS."""
+
+    tls_key: Path | None = None
+    """PEM file with the private key for HTTPS."""
+
+
+class MempoolSection(Section, frozen=True, kw_only=True):
+    """`[mempool]`: bounds of the transactions that wait for a block."""
+
+    transactions_max: Count = 20_000
+    """How many may wait."""
+
+    bytes_max: ByteCount = 64 << 20
+    """How many bytes may wait."""
+
+    transactions_per_sender_max: Count = 2_000
+    """How many of one sender may wait."""
+
+
+class PayloadsSection(Section, frozen=True, kw_only=True):
+    """`[payloads]`: updates and models on this node's disk."""
+
+    quota_bytes_max: ByteCount = 20 << 30
+    """How many bytes all payloads together may take."""
+
+
+class AggregationSection(Section, frozen=True, kw_only=True):
+    """`[aggregation]`: the computation of round results."""
+
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    """Threads for aggregation; 0 takes one for each processor. The result's bits do not depend on it."""
+
+
+class LoggingSection(Section, frozen=True, kw_only=True):
+    """`[logging]`: what the node says of itself, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is written."""
+
+    format: Literal["text", "json"] = "text"
+    """`text` for people, `json` for machines: one object a line."""
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """All settings of one node."""
+
+    node: NodeSection
+    genesis: GenesisSection
+    keys: KeysSection
+    peer: PeerSection
+    peers: dict[str, str] = {}
+    """`[peers]`: `name = "host:port"` where this node reaches another, when it is not what the validator set says."""
+
+    api: ApiSection
+    mempool: MempoolSection = MempoolSection()
+    payloads: PayloadsSection = PayloadsSection()
+    aggregation: AggregationSection = AggregationSection()
+    logging: LoggingSection = LoggingSection()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """Settings and where each of them was said."""
+
+    path: Path
+    config: Config
+    """With absolute paths."""
+
+    sources: dict[str, Source]
+    """By setting, such as `api.port`."""
+
+
+def load_config(path: Path, environment: Mapping[str, str] | None = None) -> LoadedConfig:
+    """Read the settings of one node.
+
+    Args:
+        path: the TOML file.
+        environment: variables that may override it; the process's own when None.
+
+    Raises:
+        InvalidConfigError: the file cannot be read, or settings are unknown, missing, malformed, contradict each other
+            or name files that are not there; all faults at once.
+    """
+    tree = _parse(path)
+    faults: list[str] = []
+    sources: dict[str, Source] = dict.fromkeys(settings(), "default")
+    sources |= {f"{section}.{name}": "file" for section, table in _tables(tree).items() for name in table}
+    overridden = _override(tree, os.environ if environment is None else environment, faults)
+    sources |= dict.fromkeys(overridden, "environment")
+    config = read(tree, Config, faults)
+    if config is None or faults:
+        raise InvalidConfigError(str(path), faults)
+    config = _resolve(config, path.absolute().parent)
+    faults = _relation_faults(config)
+    if faults:
+        raise InvalidConfigError(str(path), faults)
+    return LoadedConfig(path, config, {name: sources[name] for name in sorted(sources)})
+
+
+def settings() -> tuple[str, ...]:
+    """Return every setting, such as `api.port`; `peers` takes names of its own."""
+    return tuple(f"{section}.{name}" for section, kind in _sections().items() for name in kind.__struct_fields__)
+
+
+def effective(loaded: LoadedConfig) -> dict[str, tuple[Json, Source]]:
+    """Return each setting's value and source, in order."""
+    tree = to_json(loaded.config)
+    assert isinstance(tree, dict), "a struct becomes an object"
+    return {
+        f"{section}.{name}": (value, loaded.sources.get(f"{section}.{name}", "default"))
+        for section, table in _tables(tree).items()
+        for name, value in table.items()
+    }
+
+
+def _sections() -> dict[str, type[Section]]:
+    hints = typing.get_type_hints(Config, include_extras=True)
+    return {name: kind for name, kind in hints.items() if isinstance(kind, type) and issubclass(kind, Section)}
+
+
+def _parse(path: Path) -> dict[str, Json]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidConfigError(str(path), [f"not TOML: {error}"]) from error
+
+
+def _tables(tree: Mapping[str, Json]) -> dict[str, dict[str, Json]]:
+    return {name: table for name, table in tree.items() if isinstance(table, dict)}
+
+
+def _override(tree: dict[str, Json], environment: Mapping[str, str], faults: list[str]) -> list[str]:
+    """Put the values of variables into `tree`; return the settings they name."""
+    known = {f"{ENVIRONMENT_PREFIX}{setting.replace('.', '__').upper()}": setting for setting in settings()}
+    named = []
+    for variable in sorted(environment):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or "__" not in variable or variable in _NO_SETTINGS:
+            continue
+        setting = known.get(variable)
+        if setting is None:
+            faults.append(f"environment variable {variable}: names no setting; {nearest(variable, list(known))}")
+            continue
+        section, _, name = setting.partition(".")
+        table = tree.setdefault(section, {})
+        if isinstance(table, dict):
+            table[name] = _value(environment[variable], typing.get_type_hints(_sections()[section])[name])
+        named.append(setting)
+    return named
+
+
+def _value(text: str, kind: object) -> Json:
+    """Return what a variable's text says: a number where one is needed, else the text."""
+    if kind is int:
+        try:
+            return int(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _resolve(config: Config, base: Path) -> Config:
+    replace = msgspec.structs.replace
+    return replace(
+        config,
+        node=replace(config.node, data_dir=base / config.node.data_dir),
+        genesis=replace(config.genesis, path=base / config.genesis.path),
+        keys=replace(config.keys, validator=base / config.keys.validator, transport=base / config.keys.transport),
+        api=replace(
+            config.api,
+            tls_certificate=config.api.tls_certificate and base / config.api.tls_certificate,
+            tls_key=config.api.tls_key and base / config.api.tls_key,
+        ),
+    )
+
+
+def _relation_faults(config: Config) -> list[str]:
+    files = {
+        "genesis.path": config.genesis.path,
+        "keys.validator": config.keys.validator,
+        "keys.transport": config.keys.transport,
+        "api.tls_certificate": config.api.tls_certificate,
+        "api.tls_key": config.api.tls_key,
+    }
+    faults = [
+        f"{name}: no such file: {path}" for name, path in files.items() if path is not None and not path.is_file()
+    ]
+    if config.node.data_dir.exists() and not config.node.data_dir.is_dir():
+        faults.append(f"node.data_dir: needs a directory, got the file {config.node.data_dir}")
+    if (config.api.tls_certificate is None) != (config.api.tls_key is None):
+        faults.append("api.tls_certificate, api.tls_key: HTTPS needs both, or neither")
+    if config.api.tls_key is None and not is_loopback(config.api.host):
+        faults.append(
+            f"api.host: {config.api.host} can be reached from other machines, which needs HTTPS: set "
+            "api.tls_certificate and api.tls_key, or listen on 127.0.0.1"
+        )
+    if config.peer.port and (config.peer.host, config.peer.port) == (config.api.host, config.api.port):
+        faults.append(f"peer.port, api.port: each needs a port of its own, got {config.api.port} twice")
+    if config.mempool.transactions_per_sender_max > config.mempool.transactions_max:
+        faults.append(
+            "mempool.transactions_per_sender_max: at most mempool.transactions_max "
+            f"({config.mempool.transactions_max}), got {config.mempool.transactions_per_sender_max}"
+        )
+    faults += [f"peers.{name}: {fault}" for name, address in config.peers.items() if (fault := address_fault(address))]
+    return faults
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can connect to `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
