@@ -1,0 +1,36 @@
+"""Exact Byzantine-robust aggregation, one file a rule. One law: integers only, so every validator gets the same bits.
+
+`aggregate(spec, updates, weights, segments)` is the one entry; `RuleSpec` says which rule with which pre-aggregations.
+"""
+
+from fl.aggregators.clip import ClipFactor, clip_norm_in_units
+from fl.aggregators.errors import (
+    AggregationError,
+    RuleSpecError,
+    TooFewUpdatesError,
+    TooManyUpdatesError,
+    UpdateArrayError,
+    UpdateRangeError,
+    WeightError,
+)
+from fl.aggregators.registry import Aggregation, Retained, aggregate, minimum_updates
+from fl.aggregators.spec import UPDATES_MAX, RuleSpec, default_rule
+
+__all__ = [
+    "UPDATES_MAX",
+    "Aggregation",
+    "AggregationError",
+    "ClipFactor",
+    "Retained",
+    "RuleSpec",
+    "RuleSpecError",
+    "TooFewUpdatesError",
+    "TooManyUpdatesError",
+    "UpdateArrayError",
+    "UpdateRangeError",
+    "WeightError",
+    "aggregate",
+    "clip_norm_in_units",
+    "default_rule",
+    "minimum_updates",
+]

@@ -1,0 +1,118 @@
+"""The sum of the middle values of each column. One law: only minima, maxima and integer sums, so order never matters.
+
+Few rows go through a sorting network of whole-row minima and maxima, pruned to what the sum needs; many rows are
+sorted column by column. Both give the same integers.
+
+Source: Knuth, "The Art of Computer Programming", volume 3, 5.2.2, Algorithm M (Batcher's merge exchange).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+WordT = TypeVar("WordT", np.int16, np.int32)
+
+NETWORK_ROWS_MAX: Final = 64
+"""Up to here the network is faster than sorting columns (n = 10: 4 ms against 52 a million columns)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparator:
+    """Put the smaller of two rows in place `low` and the larger in `high`, as far as anything later reads them."""
+
+    low: int
+    high: int
+    low_read: bool
+    high_read: bool
+
+
+def middle_sum(rows: NDArray[WordT], drop: int) -> NDArray[np.int64]:
+    """Return each column's sum without its `drop` lowest and `drop` highest values.
+
+    Args:
+        rows: shape (n, c), n >= 1.
+        drop: 0..(n - 1) // 2.
+
+    Returns:
+        Shape (c,).
+    """
+    count = rows.shape[0]
+    assert 0 <= drop <= (count - 1) // 2, f"cannot drop {drop} values on each side of {count}"
+    if count <= NETWORK_ROWS_MAX:
+        return network_middle_sum(rows, drop)
+    return sorted_middle_sum(rows, drop)
+
+
+def network_middle_sum(rows: NDArray[WordT], drop: int) -> NDArray[np.int64]:
+    """As `middle_sum`, by a sorting network: three buffers change places instead of being copied."""
+    count, columns = rows.shape
+    places = list(rows.copy())
+    spare = np.empty(columns, rows.dtype)
+    for comparator in network(count, drop):
+        low, high = places[comparator.low], places[comparator.high]
+        if not comparator.high_read:
+            np.minimum(low, high, out=low)
+        elif not comparator.low_read:
+            np.maximum(low, high, out=high)
+        else:
+            np.minimum(low, high, out=spare)
+            np.maximum(low, high, out=high)
+            places[comparator.low], spare = spare, low
+    return _sum(places[drop : count - drop])
+
+
+def sorted_middle_sum(rows: NDArray[WordT], drop: int) -> NDArray[np.int64]:
+    """As `middle_sum`, by sorting each column."""
+    columns = np.ascontiguousarray(rows.T)
+    columns.sort(axis=1)
+    total: NDArray[np.int64] = columns[:, drop : rows.shape[0] - drop].sum(axis=1, dtype=np.int64)
+    return total
+
+
+@cache
+def network(count: int, drop: int) -> tuple[Comparator, ...]:
+    """Return the comparators that separate the `drop` lowest and highest of `count` rows from the middle.
+
+    Read backwards: while no later comparator touches them, places of one class (low, middle, high) are
+    interchangeable, since only the middle's sum is wanted; a comparator within a class is left out. An output in
+    the low or high class is never read.
+    """
+    middle = range(drop, count - drop)
+    classes: list[int | None] = [(place >= middle.start) + (place >= middle.stop) for place in range(count)]
+    read = [place in middle for place in range(count)]
+    kept: list[Comparator] = []
+    for low, high in reversed(_merge_exchange(count)):
+        if classes[low] is not None and classes[low] == classes[high]:
+            continue
+        kept.append(Comparator(low, high, read[low], read[high]))
+        classes[low] = classes[high] = None
+        read[low] = read[high] = True
+    return tuple(reversed(kept))
+
+
+def _merge_exchange(count: int) -> list[tuple[int, int]]:
+    """Return a sorting network for `count` places."""
+    comparators: list[tuple[int, int]] = []
+    top = 1 << max(count - 1, 0).bit_length() >> 1
+    p = top
+    while p > 0:
+        q, r, distance = top, 0, p
+        while True:
+            comparators += [(low, low + distance) for low in range(count - distance) if low & p == r]
+            if q == p:
+                break
+            distance, q, r = q - p, q >> 1, p
+        p >>= 1
+    return comparators
+
+
+def _sum(rows: list[NDArray[WordT]]) -> NDArray[np.int64]:
+    total = rows[0].astype(np.int64)
+    for row in rows[1:]:
+        total += row
+    return total
