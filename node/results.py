@@ -175,22 +175,24 @@ class ResultBook:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self, entry: _Round, job: AggregationJob) -> None:
+        try:
+            entry.computed = (await self._compute_patiently(job)).result
+        except (InputError, AggregationError):
+            log.exception("result.impossible", task=job.spec.id, round=job.round.number)
+            return
+        finally:
+            entry.done.set()
+        self._sign(entry, entry.computed)
+
+    async def _compute_patiently(self, job: AggregationJob) -> ComputedRound:
         delay = RETRY_SECONDS
         while True:
             try:
-                computed = await self._compute(job)
-                break
+                return await self._compute(job)
             except (OSError, TimeoutError) as error:
                 log.warning("result.inputs_missing", task=job.spec.id, round=job.round.number, error=str(error))
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, RETRY_SECONDS_MAX)
-            except (InputError, AggregationError):
-                log.exception("result.impossible", task=job.spec.id, round=job.round.number)
-                entry.done.set()
-                return
-        entry.computed = computed.result
-        entry.done.set()
-        self._sign(entry, computed.result)
 
     async def _compute(self, job: AggregationJob) -> ComputedRound:
         base = None if job.base.payload is None else await self._payloads.obtain(job.base.payload)

@@ -1,0 +1,158 @@
+"""The chain as this node holds it: blocks in the store, state in memory. One law: what is appended was executed here.
+
+A block is executed once, when it is built or checked; the outcome is kept until its height is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import structlog
+
+from ledger.application import Application, BlockContext
+from ledger.block import Block, CertifiedBlock
+from ledger.digest import Digest
+from ledger.execution import (
+    BlockBuilder,
+    Execution,
+    InvalidBlockError,
+    InvalidTransactionError,
+    execute_block,
+    parameters_of,
+    validators_of,
+)
+from ledger.fields import Height
+from ledger.parameters import ConsensusParameters
+from ledger.state_map import StateMap
+from ledger.validators import ValidatorSet
+from node.store import Store
+
+EXECUTIONS_MAX: Final = 8
+"""Outcomes kept for one height; proposals of more views than this are executed again when they are decided."""
+
+log = structlog.get_logger(__name__)
+
+
+class DivergedError(Exception):
+    """A quorum certified a block that this node executes differently: it must stop, the network must not."""
+
+
+class Chain:
+    """Blocks, state and what is in force for the next height."""
+
+    def __init__(
+        self, store: Store, application: Application, chain_id: Digest, genesis_state: StateMap, genesis_time_ms: int
+    ) -> None:
+        """Take up the chain where the store has it.
+
+        Args:
+            store: open for writing.
+            application: gives transactions their meaning.
+            chain_id: of the genesis document.
+            genesis_state: what the genesis document makes of an empty state.
+            genesis_time_ms: its time.
+        """
+        self._store = store
+        self._application = application
+        self._executions: dict[Digest, Execution] = {}
+        self.chain_id: Final = chain_id
+        tip = store.tip()
+        if tip is None:
+            self.height, self.tip_id, self.tip_time_ms = Height(0), chain_id, genesis_time_ms
+            self.state = genesis_state
+        else:
+            self.height, self.tip_id, self.tip_time_ms = tip.height, tip.block_id, tip.time_ms
+            self.state = store.load_state(genesis_state)
+
+    @property
+    def next_height(self) -> Height:
+        """Height that is being decided."""
+        return Height(self.height + 1)
+
+    @property
+    def validators(self) -> ValidatorSet:
+        """Set that decides the next height."""
+        return validators_of(self.state)
+
+    @property
+    def parameters(self) -> ConsensusParameters:
+        """Consensus parameters for the next height."""
+        return parameters_of(self.state)
+
+    def build(
+        self,
+        raws: Iterable[bytes],
+        time_ms: int,
+        proposer: int,
+        *,
+        is_verified: Callable[[Digest], bool],
+        on_invalid: Callable[[bytes], None],
+    ) -> Execution:
+        """Build the next block from transactions that may or may not fit.
+
+        Args:
+            raws: candidates in the order in which they are tried.
+            time_ms: the proposer's clock; moved past the parent's time when it lags.
+            proposer: index of this node.
+            is_verified: tells whose signatures have been checked.
+            on_invalid: told of each candidate that can stand in no block.
+        """
+        moment = max(time_ms, self.tip_time_ms + 1)
+        context = BlockContext(self.chain_id, self.next_height, moment, self.tip_id, self.validators, proposer)
+        builder = BlockBuilder(self._application, self.state, context, is_verified=is_verified)
+        for raw in raws:
+            try:
+                builder.add(raw)
+            except InvalidTransactionError as error:
+                log.warning("transaction.invalid", error=str(error))
+                on_invalid(raw)
+        return self._remember(builder.finish())
+
+    def check(self, block: Block, *, is_verified: Callable[[Digest], bool]) -> Execution:
+        """Execute a block somebody proposed for the next height.
+
+        Raises:
+            InvalidBlockError: no honest validator votes for it.
+        """
+        known = self._executions.get(block.id)
+        if known is not None and known.transactions == block.transactions:
+            return known
+        if block.header.chain_id != self.chain_id or block.header.height != self.next_height:
+            message = (
+                f"needed height {self.next_height} of chain {self.chain_id.hex()}, got height {block.header.height} "
+                f"of chain {block.header.chain_id.hex()}"
+            )
+            raise InvalidBlockError(message)
+        execution = execute_block(
+            self._application, self.state, self.tip_id, self.tip_time_ms, block, is_verified=is_verified
+        )
+        return self._remember(execution)
+
+    def append(self, certified: CertifiedBlock, *, is_verified: Callable[[Digest], bool]) -> Execution:
+        """Make a certified block part of the chain, durably.
+
+        Raises:
+            DivergedError: executing it here gives something else than the quorum certified.
+        """
+        try:
+            execution = self.check(certified.block, is_verified=is_verified)
+        except InvalidBlockError as error:
+            message = (
+                f"block {certified.block.header.height} is certified by a quorum but invalid here: {error}. This node's "
+                "software or data differs from the others': stop it, compare versions, run `foedus audit` on its data"
+            )
+            raise DivergedError(message) from error
+        self._store.append(certified, execution)
+        self.state = execution.state
+        self.height = Height(certified.block.header.height)
+        self.tip_id = certified.block.id
+        self.tip_time_ms = certified.block.header.time_ms
+        self._executions.clear()
+        return execution
+
+    def _remember(self, execution: Execution) -> Execution:
+        while len(self._executions) >= EXECUTIONS_MAX:
+            del self._executions[next(iter(self._executions))]
+        self._executions[execution.block.id] = execution
+        return execution

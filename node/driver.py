@@ -1,0 +1,280 @@
+"""The driver: carries a replica's effects out in the world and the world's events in. One law: one task owns the state.
+
+Everything that changes replica, chain or mempool happens in the loop, event by event; callbacks from network, timers
+and workers only queue events. `consensus` lists what a driver owes its replica.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, assert_never
+
+import structlog
+
+from consensus import (
+    AppendBlock,
+    BlockAppended,
+    BlockBuilt,
+    BlockValidated,
+    Broadcast,
+    BuildBlock,
+    CancelTimer,
+    CertifiedBlockReceived,
+    Drop,
+    Effect,
+    Event,
+    Evidence,
+    FetchBlocks,
+    FetchEnded,
+    MessageReceived,
+    Notice,
+    Persist,
+    Replica,
+    Send,
+    SetTimer,
+    Started,
+    TimerExpired,
+    TimerKind,
+    ValidateBlock,
+    WorkArrived,
+    WorkGone,
+)
+from ledger.block import Block, CertifiedBlock
+from ledger.execution import Execution, InvalidBlockError
+from ledger.fields import Height
+from node.chain import Chain
+from node.proposals import Proposals
+
+INBOX_MAX: Final = 20_000
+"""Messages that wait for the replica; beyond that the newest is dropped, since whoever sent it says it again."""
+
+log = structlog.get_logger(__name__)
+
+
+class Network(Protocol):
+    """Where consensus messages go and blocks come from."""
+
+    def broadcast(self, data: bytes) -> None:
+        """Send a consensus message to all."""
+        ...
+
+    def send(self, validator: int, data: bytes) -> None:
+        """Send a consensus message to one."""
+        ...
+
+    async def fetch_blocks(self, first: Height, last: Height, validators: Sequence[int]) -> list[CertifiedBlock]:
+        """Return certified blocks from `first` on, as many as anybody gave; empty when nobody answered."""
+        ...
+
+
+class SafetyStore(Protocol):
+    """Where safety records become durable."""
+
+    def persist_safety(self, height: Height, records: Sequence[bytes]) -> None:
+        """Return when the records are on the disk."""
+        ...
+
+
+class Driver:
+    """Runs one replica."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        chain: Chain,
+        proposals: Proposals,
+        network: Network,
+        safety: SafetyStore,
+        *,
+        clock_ms: Callable[[], int],
+        on_appended: Callable[[CertifiedBlock, Execution], None],
+    ) -> None:
+        """Put the parts together; `run` sets them in motion.
+
+        Args:
+            replica: at the chain's next height.
+            chain: builds, checks and appends blocks.
+            proposals: knows what could stand in the next block.
+            network: carries messages.
+            safety: keeps what must survive a crash.
+            clock_ms: the time of day.
+            on_appended: told of every block that has become part of the chain.
+        """
+        self._replica = replica
+        self._chain = chain
+        self._proposals = proposals
+        self._network = network
+        self._safety = safety
+        self._clock_ms = clock_ms
+        self._on_appended = on_appended
+        self._messages: deque[bytes] = deque()
+        self._internal: deque[Event] = deque([Started()])
+        self._wake = asyncio.Event()
+        self._timers: dict[TimerKind, asyncio.TimerHandle] = {}
+        self._due: asyncio.TimerHandle | None = None
+        self._workers: set[asyncio.Task[None]] = set()
+        self._work_known = False
+        self.messages_dropped = 0
+        self.evidence_count = 0
+
+    @property
+    def view(self) -> int:
+        """View that the replica is in."""
+        return self._replica.view
+
+    def take_message(self, data: bytes) -> None:
+        """Queue a consensus message; bounded, never blocks."""
+        if len(self._messages) >= INBOX_MAX:
+            self.messages_dropped += 1
+            return
+        self._messages.append(data)
+        self._wake.set()
+
+    def look_for_work(self) -> None:
+        """Tell the replica whether a block could be built now; call whenever that may have changed."""
+        has_work = self._proposals.has_work(self._clock_ms())
+        if has_work or self._work_known:
+            self._work_known = has_work
+            self._post(WorkArrived() if has_work else WorkGone())
+
+    async def run(self) -> None:
+        """Run until cancelled.
+
+        Raises:
+            DivergedError: this node's execution differs from a quorum's.
+            StoreError: the disk no longer takes what must be kept.
+        """
+        self.look_for_work()
+        self._arm_due()
+        try:
+            while True:
+                event = await self._next()
+                for effect in self._replica.step(event):
+                    self._carry_out(effect)
+                await asyncio.sleep(0)  # lets sockets be read between two events
+        finally:
+            await self._stop()
+
+    async def _next(self) -> Event:
+        while True:
+            if self._internal:
+                return self._internal.popleft()
+            if self._messages:
+                return MessageReceived(self._messages.popleft())
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _stop(self) -> None:
+        for handle in self._timers.values():
+            handle.cancel()
+        if self._due is not None:
+            self._due.cancel()
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    def _post(self, event: Event) -> None:
+        self._internal.append(event)
+        self._wake.set()
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        worker = asyncio.ensure_future(work)
+        self._workers.add(worker)
+        worker.add_done_callback(self._workers.discard)
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Persist(height, records):
+                self._safety.persist_safety(height, records)
+            case Broadcast(data):
+                self._network.broadcast(data)
+            case Send(validator, data):
+                self._network.send(validator, data)
+            case BuildBlock(height, view):
+                execution = self._proposals.build(self._clock_ms()) if height == self._chain.next_height else None
+                self._post(BlockBuilt(height, view, None if execution is None else execution.block))
+            case ValidateBlock():
+                self._validate(effect)
+            case AppendBlock(certified):
+                self._append(certified)
+            case SetTimer(timer, delay_ms):
+                self._cancel(timer.kind)
+                loop = asyncio.get_running_loop()
+                self._timers[timer.kind] = loop.call_later(delay_ms / 1000, self._post, TimerExpired(timer))
+            case CancelTimer(kind):
+                self._cancel(kind)
+            case FetchBlocks():
+                self._spawn(self._fetch(effect))
+            case Drop() | Evidence() | Notice():
+                self._report(effect)
+            case _:
+                assert_never(effect)
+
+    def _cancel(self, kind: TimerKind) -> None:
+        handle = self._timers.pop(kind, None)
+        if handle is not None:
+            handle.cancel()
+
+    def _validate(self, effect: ValidateBlock) -> None:
+        block = effect.block
+        try:
+            if effect.fresh:
+                self._require_fresh(block)
+            self._proposals.check(block)
+        except InvalidBlockError as error:
+            self._answer(effect, ok=False, reason=str(error))
+            return
+        if self._proposals.claims_nothing(block):
+            self._answer(effect, ok=True, reason="")
+        else:
+            self._spawn(self._check_claims(effect))
+
+    async def _check_claims(self, effect: ValidateBlock) -> None:
+        reason = await self._proposals.wrong_claim(effect.block)
+        self._answer(effect, ok=not reason, reason=reason)
+
+    def _answer(self, effect: ValidateBlock, *, ok: bool, reason: str) -> None:
+        header = effect.block.header
+        self._post(BlockValidated(Height(header.height), effect.view, effect.block.id, ok, reason))
+
+    def _require_fresh(self, block: Block) -> None:
+        now, drift = self._clock_ms(), self._chain.parameters.clock_drift_ms_max
+        if abs(block.header.time_ms - now) > drift:
+            message = f"block time {block.header.time_ms} is more than {drift} ms from this node's clock {now}"
+            raise InvalidBlockError(message)
+
+    def _append(self, certified: CertifiedBlock) -> None:
+        execution = self._proposals.append(certified)
+        self._on_appended(certified, execution)
+        appended = BlockAppended(self._chain.height, self._chain.tip_id, self._chain.validators, self._chain.parameters)
+        self._internal.appendleft(appended)
+        self._wake.set()
+        self.look_for_work()
+        self._arm_due()
+
+    def _arm_due(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        due = self._proposals.due_ms()
+        if due is not None:
+            delay = max(0, due - self._clock_ms()) / 1000
+            self._due = asyncio.get_running_loop().call_later(delay, self.look_for_work)
+
+    async def _fetch(self, effect: FetchBlocks) -> None:
+        blocks = await self._network.fetch_blocks(effect.from_height, effect.to_height, effect.validators)
+        for certified in blocks:
+            self._post(CertifiedBlockReceived(certified))
+        self._post(FetchEnded())
+
+    def _report(self, report: Drop | Evidence | Notice) -> None:
+        match report:
+            case Drop(kind, sender, reason, detail):
+                log.debug("message.dropped", kind=kind, sender=sender, reason=reason.value, detail=detail)
+            case Evidence(offender):
+                self.evidence_count += 1
+                log.error("consensus.evidence", offender=offender)
+            case Notice(kind, height, view, detail):
+                log.info("consensus.notice", kind=kind.value, height=height, view=view, detail=detail)

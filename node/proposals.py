@@ -1,0 +1,129 @@
+"""What could stand in the next block, and what may. One law: no vote for a result that was not computed here.
+
+Gathers the mempool's transactions, the results that a quorum agrees on, and deadlines; builds blocks from them and
+checks those that others build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from fl.application import AGGREGATE
+from fl.results import claimed_results, closed_jobs
+from ledger.application import Application
+from ledger.block import Block, CertifiedBlock
+from ledger.codec import encode
+from ledger.execution import Execution, InvalidBlockError, next_nonce
+from ledger.identity import SigningKey
+from ledger.transaction import decode_transaction, sign_transaction
+from node.chain import Chain
+from node.mempool import Mempool
+from node.results import ResultBook
+
+CLAIMS_PER_BLOCK_MAX: Final = 4
+"""Results of different tasks in one block."""
+
+
+class Proposals:
+    """Builds and checks blocks on top of the chain."""
+
+    def __init__(
+        self, chain: Chain, mempool: Mempool, results: ResultBook, application: Application, key: SigningKey
+    ) -> None:
+        """Put the sources together.
+
+        Args:
+            chain: executes blocks.
+            mempool: holds transactions.
+            results: holds this node's and its peers' round results.
+            application: knows deadlines.
+            key: the validator's, which signs the transactions that carry results.
+        """
+        self._chain = chain
+        self._mempool = mempool
+        self._results = results
+        self._application = application
+        self._key = key
+        self._follow_rounds()
+
+    def has_work(self, now_ms: int) -> bool:
+        """Tell whether a block could be built now."""
+        due = self.due_ms()
+        return (
+            (due is not None and due <= now_ms)
+            or self._mempool.has_next(self._chain.state)
+            or bool(self._results.claims())
+        )
+
+    def due_ms(self) -> int | None:
+        """Time at which a block is needed even without transactions."""
+        return self._application.due_ms(self._chain.state)
+
+    def build(self, now_ms: int) -> Execution | None:
+        """Build a block from all that waits; None when nothing does."""
+        proposer = self._chain.validators.index_of(self._key.public_key)
+        if proposer is None or not self.has_work(now_ms):
+            return None
+        limits = self._chain.parameters
+        claims = list(self._claim_transactions())
+        room = limits.block_bytes_max - sum(map(len, claims))
+        waiting = self._mempool.select(self._chain.state, limits.block_transactions_max - len(claims), room)
+        return self._chain.build(
+            [*claims, *waiting],
+            now_ms,
+            proposer,
+            is_verified=self._mempool.__contains__,
+            on_invalid=self._mempool.discard,
+        )
+
+    def check(self, block: Block) -> Execution:
+        """Execute a proposed block.
+
+        Raises:
+            InvalidBlockError: its header or a transaction is wrong, it does nothing, or it carries a refused result.
+        """
+        execution = self._chain.check(block, is_verified=self._mempool.__contains__)
+        if not block.transactions and not execution.receipts[-1].events:
+            message = f"block {block.header.height} is empty and no deadline is due"
+            raise InvalidBlockError(message)
+        for raw, receipt in zip(block.transactions, execution.receipts, strict=False):
+            if not receipt.accepted and decode_transaction(raw).kind == AGGREGATE:
+                message = f"block {block.header.height} carries a result that is refused: {receipt.detail}"
+                raise InvalidBlockError(message)
+        return execution
+
+    @staticmethod
+    def claims_nothing(block: Block) -> bool:
+        """Tell whether a block carries no round result."""
+        return next(claimed_results(block.transactions), None) is None
+
+    async def wrong_claim(self, block: Block) -> str:
+        """Compare the block's results with this node's own, waiting for them; return what is wrong, or ""."""
+        for result in claimed_results(block.transactions):
+            if not await self._results.agrees(result):
+                return f"the result of {result.task}/{result.round} is not what this node computed"
+        return ""
+
+    def append(self, certified: CertifiedBlock) -> Execution:
+        """Make a certified block part of the chain and bring everything that depends on the state up to date.
+
+        Raises:
+            DivergedError: this node executes it differently.
+        """
+        execution = self._chain.append(certified, is_verified=self._mempool.__contains__)
+        self._mempool.prune(execution.state)
+        self._follow_rounds()
+        return execution
+
+    def _follow_rounds(self) -> None:
+        self._results.validators = self._chain.validators
+        jobs = list(closed_jobs(self._chain.state))
+        self._results.forget_except({(job.spec.id, job.round.number) for job in jobs})
+        for job in jobs:
+            self._results.open_job(job)
+
+    def _claim_transactions(self) -> Iterator[bytes]:
+        nonce = next_nonce(self._chain.state, self._key.public_key)
+        for offset, claim in enumerate(self._results.claims()[:CLAIMS_PER_BLOCK_MAX]):
+            yield encode(sign_transaction(self._key, self._chain.chain_id, AGGREGATE, nonce + offset, claim))
