@@ -150,7 +150,8 @@ def _read_leaf(value: object, plain: object, annotation: object, where: str, fau
     try:
         return msgspec.convert(value, typing.cast("type[object]", annotation), strict=True)
     except msgspec.ValidationError as error:
-        return _fault(faults, where, f"{str(error)[0].lower()}{str(error)[1:]}, got {_shown(value)}")
+        needed = str(error).partition(", got ")[0]
+        return _fault(faults, where, f"{needed[0].lower()}{needed[1:]}, got {_shown(value)}")
 
 
 def _plain(annotation: object) -> object:

@@ -1,0 +1,43 @@
+"""Presets: ordinary tasks that fit the examples they were made for."""
+
+from __future__ import annotations
+
+import pytest
+
+from fl.aggregators import minimum_updates
+from genesis.presets import PRESETS, RULES, UnknownRuleError, heart_task, rule_named
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_preset_can_run_with_its_own_trainers(name: str) -> None:
+    preset = PRESETS[name]
+    task = preset.task(preset.trainers, None, None)
+    assert minimum_updates(task.rule) <= task.updates_min <= task.updates_max == len(preset.trainers)
+
+
+def test_the_heart_schema_is_the_model_of_the_example() -> None:
+    from examples.heart.model import initial_model
+
+    shapes = {name: array.shape for name, array in initial_model().items()}
+    schema = heart_task(("a", "b", "c", "d")).schema
+    assert {tensor.name: tensor.shape for tensor in schema.tensors} == shapes
+
+
+def test_the_digits_schema_is_the_model_of_the_example() -> None:
+    pytest.importorskip("sklearn")
+    from examples.digits.model import initial_model
+
+    shapes = {name: array.shape for name, array in initial_model().items()}
+    preset = PRESETS["digits"]
+    schema = preset.task(preset.trainers, None, None).schema
+    assert {tensor.name: tensor.shape for tensor in schema.tensors} == shapes
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_every_rule_can_be_chosen(name: str) -> None:
+    assert minimum_updates(rule_named(name, 1)) >= 1
+
+
+def test_an_unknown_rule_is_told_the_nearest() -> None:
+    with pytest.raises(UnknownRuleError, match="did you mean median"):
+        rule_named("medan", 1)
