@@ -57,13 +57,12 @@ class Chain:
         self._application = application
         self._executions: dict[Digest, Execution] = {}
         self.chain_id: Final = chain_id
-        tip = store.tip()
-        if tip is None:
-            self.height, self.tip_id, self.tip_time_ms = Height(0), chain_id, genesis_time_ms
-            self.state = genesis_state
-        else:
-            self.height, self.tip_id, self.tip_time_ms = tip.height, tip.block_id, tip.time_ms
-            self.state = store.load_state(genesis_state)
+        store.plant(genesis_state)
+        self.height, self.tip_id, self.tip_time_ms = Height(0), chain_id, genesis_time_ms
+        self.state = genesis_state
+        tip, state = store.tip(), store.load_state()
+        if tip is not None and state is not None:
+            self.height, self.tip_id, self.tip_time_ms, self.state = tip.height, tip.block_id, tip.time_ms, state
 
     @property
     def next_height(self) -> Height:
@@ -139,8 +138,8 @@ class Chain:
             execution = self.check(certified.block, is_verified=is_verified)
         except InvalidBlockError as error:
             message = (
-                f"block {certified.block.header.height} is certified by a quorum but invalid here: {error}. This node's "
-                "software or data differs from the others': stop it, compare versions, run `foedus audit` on its data"
+                f"block {certified.block.header.height} is certified by a quorum but invalid here: {error}. This "
+                "node's software or data differs from the others': compare versions, run `foedus audit` on its data"
             )
             raise DivergedError(message) from error
         self._store.append(certified, execution)

@@ -19,6 +19,7 @@ from ledger.codec import encode
 from ledger.digest import Digest, digest
 from ledger.execution import Execution
 from ledger.fields import Height
+from ledger.state_map import StateMap
 from ledger.transaction import decode_transaction, transaction_id
 from node.store.database import (
     DirectoryLock,
@@ -107,6 +108,12 @@ class Store(ChainReader):
         """Keep a fact of this node alone; durable when it returns."""
         assert key not in _MAINTAINED_META, f"{key} is kept by the store itself"
         self._put_meta(key, value)
+
+    def plant(self, genesis_state: StateMap) -> None:
+        """Write the state before block 1 into a new store; does nothing in one that holds a state."""
+        if self._row("SELECT 1 FROM state LIMIT 1") is None:
+            with translated(self._path), transaction(self._writer):
+                self._writer.executemany("INSERT INTO state (key, value) VALUES (?, ?)", genesis_state.items())
 
     def append(self, certified: CertifiedBlock, execution: Execution) -> None:
         """Append a decided block with all its effects; durable when it returns.
