@@ -211,15 +211,18 @@ class ChainReader:
         row = self._row("SELECT max(sequence) FROM events")
         return 0 if row is None or row[0] is None else int(row[0])
 
-    def load_state(self) -> StateMap | None:
-        """Return the state after the last block; None before the first block.
+    def load_state(self, genesis_state: StateMap | None = None) -> StateMap:
+        """Return the state after the last block.
+
+        Args:
+            genesis_state: what is returned before the first block; None for the empty map.
 
         Raises:
             CorruptRowError: its root is not the one in the last header.
         """
         tip = self.tip()
         if tip is None:
-            return None
+            return StateMap.empty() if genesis_state is None else genesis_state
         header = self.header(tip.height)
         assert header is not None, "the tip has a header"
         with translated(self._path):
