@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from ledger.application import Application, StateReader
@@ -135,9 +136,10 @@ class Mempool:
         if entry is not None:
             self._remove(*entry)
 
-    def raws(self) -> list[bytes]:
-        """Return all that waits, oldest sender first, for peers that have just connected."""
-        return [raw for entry in self._senders.values() for _, raw in sorted(entry.queue.items())]
+    def raws(self, count_max: int) -> list[bytes]:
+        """Return what waits, each sender's in order, to say it again."""
+        ordered = (raw for entry in self._senders.values() for _, raw in sorted(entry.queue.items()))
+        return list(islice(ordered, count_max))
 
     def next_free_nonce(self, state: StateReader, sender: bytes) -> int:
         """Return the first nonce of `sender` that is neither used nor queued."""

@@ -1,0 +1,277 @@
+"""One institution's node: all parts put together. One law: what starts last stops first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from time import time_ns
+from typing import Final, assert_never
+
+import structlog
+
+from consensus import Replica
+from fl.application import FederatedLearning
+from genesis.document import GenesisDocument, initial_state
+from ledger.application import RefusalError
+from ledger.block import CertifiedBlock
+from ledger.codec import CodecError
+from ledger.digest import Digest
+from ledger.execution import Execution
+from ledger.fields import Height
+from ledger.identity import SigningKey
+from ledger.payload import PayloadDescriptor
+from node.blocks import BlockExchange
+from node.chain import Chain
+from node.config import Config
+from node.driver import Driver
+from node.mempool import Mempool, MempoolError, MempoolLimits
+from node.payloads import PayloadExchange, PayloadStore
+from node.proposals import Proposals
+from node.results import ResultBook
+from node.store import Store
+from node.tls import TransportIdentity
+from node.transport import GarbageFrameError, Transport
+from node.wire import Channel
+
+HOUSEKEEPING_SECONDS: Final = 0.5
+"""How often results and transactions that still wait are said again."""
+
+RESENT_TRANSACTIONS_MAX: Final = 256
+"""Waiting transactions that are said again at a time."""
+
+log = structlog.get_logger(__name__)
+
+
+def clock_ms() -> int:
+    """Milliseconds since 1970-01-01 UTC by this machine's clock."""
+    return time_ns() // 1_000_000
+
+
+class Network:
+    """`node.driver.Network` over the transport."""
+
+    def __init__(self, transport: Transport, blocks: BlockExchange) -> None:
+        """Put consensus frames on `transport`, fetch blocks through `blocks`."""
+        self._transport = transport
+        self._blocks = blocks
+
+    def broadcast(self, data: bytes) -> None:
+        """Send a consensus message to all."""
+        self._transport.broadcast(Channel.CONSENSUS, data)
+
+    def send(self, validator: int, data: bytes) -> None:
+        """Send a consensus message to one."""
+        self._transport.send(validator, Channel.CONSENSUS, data)
+
+    async def fetch_blocks(self, first: Height, last: Height, validators: Sequence[int]) -> list[CertifiedBlock]:
+        """Return certified blocks from `first` on, as many as anybody gave."""
+        return await self._blocks.fetch(first, last, validators)
+
+
+class Payloads:
+    """`node.results.Payloads` over store and exchange."""
+
+    def __init__(self, store: PayloadStore, exchange: PayloadExchange, owner: str) -> None:
+        """Keep what this node makes under the name `owner`."""
+        self._store = store
+        self._exchange = exchange
+        self._owner = owner
+
+    async def obtain(self, descriptor: PayloadDescriptor) -> bytes:
+        """Return a payload's bytes, fetched from peers when they are not here."""
+        await self._exchange.obtain(descriptor)
+        return await self._store.read(descriptor.id, 0, descriptor.size)
+
+    async def keep(self, payload: bytes) -> PayloadDescriptor:
+        """Store a payload durably."""
+        return await self._store.add(payload, owner=self._owner)
+
+
+class Node:
+    """A node: `start`, `wait` (until it fails or is cancelled), `stop`."""
+
+    def __init__(self, config: Config, document: GenesisDocument, key: SigningKey, identity: TransportIdentity) -> None:
+        """Open the store and take up the chain where it is.
+
+        Args:
+            config: the node's settings.
+            document: the genesis document.
+            key: the validator's signing key.
+            identity: its TLS key and certificate.
+
+        Raises:
+            StoreError: the data directory cannot be used; the message says what to do.
+        """
+        self.config: Final = config
+        self.document: Final = document
+        self.chain_id: Final[Digest] = document.chain_id
+        self.store: Final = Store.open(config.node.data_dir, self.chain_id)
+        self.application: Final = FederatedLearning()
+        self.chain: Final = Chain(
+            self.store, self.application, self.chain_id, initial_state(document), document.time_ms
+        )
+        self.mempool: Final = Mempool(self.application, self.chain_id, _limits(config))
+        self.transport: Final = Transport(
+            identity,
+            self.chain_id,
+            self.chain.validators,
+            self._on_frame,
+            listen=(config.peer.host, config.peer.port),
+            boot_epoch=self.store.boot_epoch,
+            addresses=config.peers,
+            on_peer_connected=self._on_peer_connected,
+        )
+        self._key = key
+        self._blocks = BlockExchange(self.transport, self.store)
+        self._connected_validators = self.chain.validators
+        self._tasks: list[asyncio.Task[None]] = []
+        self._appended = asyncio.Event()
+        self._waiting_before: set[bytes] = set()
+
+    async def start(self) -> None:
+        """Start everything, peers first and the HTTP API last."""
+        self.payload_store = await PayloadStore.open(
+            self.config.node.data_dir / "payloads", bytes_max=self.config.payloads.quota_bytes_max
+        )
+        self.exchange = PayloadExchange(
+            self.transport, self.payload_store, self._key, self.chain_id, self.chain.validators
+        )
+        self.payloads = Payloads(self.payload_store, self.exchange, self.config.node.name)
+        self.results = ResultBook(
+            self._key,
+            self.chain_id,
+            self.payloads,
+            broadcast=lambda data: self.transport.broadcast(Channel.RESULT, data),
+            on_certifiable=self._look_for_work,
+        )
+        self.proposals = Proposals(self.chain, self.mempool, self.results, self.application, self._key)
+        self.driver = Driver(
+            self._replica(),
+            self.chain,
+            self.proposals,
+            Network(self.transport, self._blocks),
+            self.store,
+            clock_ms=clock_ms,
+            on_appended=self._on_block,
+        )
+        await self.transport.start()
+        await self.exchange.start()
+        self._tasks = [asyncio.create_task(self.driver.run()), asyncio.create_task(self._keep_house())]
+        log.info("node.started", chain=self.chain_id.hex(), height=self.chain.height, peer_port=self.transport.port)
+
+    async def wait(self) -> None:
+        """Wait until a part fails.
+
+        Raises:
+            DivergedError: this node executes blocks differently from a quorum.
+            StoreError: the disk no longer takes what must be kept.
+        """
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def stop(self) -> None:
+        """Stop everything and leave the disk as it is meant to be found."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.results.stop()
+        await self.exchange.stop()
+        await self.transport.stop()
+        await self.payload_store.close()
+        self.store.close()
+        log.info("node.stopped", height=self.chain.height)
+
+    async def submit(self, raw: bytes) -> Digest:
+        """Queue a transaction here and tell the peers; return its id.
+
+        Raises:
+            MempoolError: it cannot be queued.
+            RefusalError: the application does not let it wait.
+        """
+        identity, new = self.mempool.add(raw, self.chain.state)
+        if new:
+            self.transport.broadcast(Channel.TRANSACTION, raw)
+            self.driver.look_for_work()
+        return identity
+
+    async def next_block(self) -> None:
+        """Wait until a block has been appended."""
+        await self._appended.wait()
+
+    def _replica(self) -> Replica:
+        height = self.chain.next_height
+        return Replica(
+            self.chain_id,
+            self._key,
+            self.chain.parameters,
+            self.chain.validators,
+            height=height,
+            parent_id=self.chain.tip_id,
+            safety=self.store.safety(height),
+            boot_epoch=self.store.boot_epoch,
+            tip=self.store.certified_block(self.chain.height),
+        )
+
+    def _on_frame(self, peer: int, channel: Channel, data: bytes) -> None:
+        try:
+            match channel:
+                case Channel.CONSENSUS:
+                    self.driver.take_message(data)
+                case Channel.TRANSACTION:
+                    self._take_transaction(data)
+                case Channel.RESULT:
+                    self.results.take_vote(data)
+                case Channel.PAYLOAD:
+                    self.exchange.on_frame(peer, data)
+                case _:
+                    assert_never(channel)
+        except CodecError as error:
+            raise GarbageFrameError(str(error)) from error
+
+    def _take_transaction(self, raw: bytes) -> None:
+        try:
+            _, new = self.mempool.add(raw, self.chain.state)
+        except (MempoolError, RefusalError) as error:
+            if isinstance(error, MempoolError) and error.code == "transaction.malformed":
+                raise GarbageFrameError(str(error)) from error
+            log.debug("transaction.not_queued", error=str(error))
+        else:
+            if new:
+                self.driver.look_for_work()
+
+    def _on_peer_connected(self, peer: int) -> None:
+        self.exchange.on_peer_connected(peer)
+        self.results.resend()
+        for raw in self.mempool.raws(RESENT_TRANSACTIONS_MAX):
+            self.transport.send(peer, Channel.TRANSACTION, raw)
+
+    def _look_for_work(self) -> None:
+        self.driver.look_for_work()
+
+    def _on_block(self, certified: CertifiedBlock, execution: Execution) -> None:
+        for receipt in execution.receipts:
+            for event in receipt.events:
+                log.info("event", height=certified.block.header.height, kind=event.kind, subject=event.subject)
+        if execution.next_validators != self._connected_validators:
+            self._connected_validators = execution.next_validators
+            self.transport.update_validators(execution.next_validators)
+            self.exchange.update_validators(execution.next_validators)
+        self._appended.set()
+        self._appended = asyncio.Event()
+
+    async def _keep_house(self) -> None:
+        """Say again what still waits: a peer that was away or a frame that was lost must not stall it."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            self.results.resend()
+            waiting = self.mempool.raws(RESENT_TRANSACTIONS_MAX)
+            for raw in waiting:
+                if raw in self._waiting_before:
+                    self.transport.broadcast(Channel.TRANSACTION, raw)
+            self._waiting_before = set(waiting)
+
+
+def _limits(config: Config) -> MempoolLimits:
+    mempool = config.mempool
+    return MempoolLimits(mempool.transactions_max, mempool.bytes_max, mempool.transactions_per_sender_max)
