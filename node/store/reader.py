@@ -211,25 +211,19 @@ class ChainReader:
         row = self._row("SELECT max(sequence) FROM events")
         return 0 if row is None or row[0] is None else int(row[0])
 
-    def load_state(self, genesis_state: StateMap | None = None) -> StateMap:
-        """Return the state after the last block.
-
-        Args:
-            genesis_state: what is returned before the first block; None for the empty map.
+    def load_state(self) -> StateMap:
+        """Return the state after the last block; before the first, what was planted.
 
         Raises:
             CorruptRowError: its root is not the one in the last header.
         """
-        tip = self.tip()
-        if tip is None:
-            return StateMap.empty() if genesis_state is None else genesis_state
-        header = self.header(tip.height)
-        assert header is not None, "the tip has a header"
         with translated(self._path):
             state = StateMap.build(self._reader.execute("SELECT key, value FROM state"))
-        if state.root != header.state_root:
+        tip = self.tip()
+        header = None if tip is None else self.header(tip.height)
+        if header is not None and state.root != header.state_root:
             reason = f"the entries' root is {state.root.hex()}, the header says {header.state_root.hex()}"
-            raise self._corrupt("state", f"after height {tip.height}", reason)
+            raise self._corrupt("state", f"after height {header.height}", reason)
         return state
 
     def state_items(self, prefix: bytes, *, after: bytes = b"", limit: int) -> list[tuple[bytes, bytes]]:

@@ -10,7 +10,7 @@ Rules of the writer:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -130,7 +130,7 @@ class Store(ChainReader):
         with translated(self._path), transaction(self._writer):
             self._write_block(certified)
             self._write_receipts(execution, height)
-            self._write_state(execution, height)
+            self._write_state(execution.changes)
             self._writer.execute("DELETE FROM safety WHERE height <= ?", (height,))
 
     def persist_safety(self, height: Height, records: Sequence[bytes]) -> None:
@@ -203,9 +203,7 @@ class Store(ChainReader):
         self._writer.executemany("INSERT INTO receipts VALUES (?, ?, ?)", receipts)
         self._writer.executemany("INSERT INTO events (height, position, event) VALUES (?, ?, ?)", events)
 
-    def _write_state(self, execution: Execution, height: Height) -> None:
-        # The first block brings the genesis state with it, since there is no row of it yet.
-        changes = dict(execution.state.items()) if height == 1 else execution.changes
+    def _write_state(self, changes: Mapping[bytes, bytes | None]) -> None:
         written = [(key, value) for key, value in changes.items() if value is not None]
         removed = [(key,) for key, value in changes.items() if value is None]
         self._writer.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", written)

@@ -19,6 +19,7 @@ from ledger.codec import decode, encode
 from ledger.digest import digest
 from ledger.fields import Height
 from ledger.receipt import Receipt
+from ledger.state_map import StateMap
 from ledger.transaction import transaction_id
 from node.store import ChainReader, OtherChainError, Store, StoreInUseError
 from tests.node.notebook import CHAIN, WRITER, NotebookChain
@@ -32,13 +33,16 @@ def chain() -> NotebookChain:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     opened = Store.open(tmp_path / "data", CHAIN)
+    opened.plant(NotebookChain().genesis_state)
     yield opened
     opened.close()
 
 
 def test_an_empty_store_has_no_tip_and_the_genesis_state(store: Store, chain: NotebookChain) -> None:
+    store.plant(StateMap.build([(b"planted", b"twice")]))
+
     assert store.tip() is None
-    assert store.load_state(chain.genesis_state).root == chain.genesis_state.root
+    assert store.load_state().root == chain.genesis_state.root
     assert store.certified_block(Height(1)) is None
     assert store.last_event() == 0
 
@@ -59,6 +63,7 @@ def test_an_appended_block_comes_back_bit_for_bit(store: Store, chain: NotebookC
 
 def test_state_survives_reopening_with_removed_keys_gone(tmp_path: Path, chain: NotebookChain) -> None:
     with Store.open(tmp_path, CHAIN) as store:
+        store.plant(chain.genesis_state)
         store.append(*chain.next_block(("a", "one"), ("b", "two")))
         store.append(*chain.next_block(("a", ""), ("b", "three")))
 
@@ -244,6 +249,7 @@ from node.store import Store
 from tests.node.notebook import CHAIN, NotebookChain
 chain = NotebookChain()
 with Store.open(Path(sys.argv[1]), CHAIN) as store:
+    store.plant(chain.genesis_state)
     for number in range(10_000):
         store.persist_safety(Height(number + 1), [b"vote %d" % number])
         print(f"safety {number + 1}", flush=True)

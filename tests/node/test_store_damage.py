@@ -24,6 +24,7 @@ from tests.node.notebook import CHAIN, NotebookChain
 def directory(tmp_path: Path) -> Path:
     chain = NotebookChain()
     with Store.open(tmp_path, CHAIN) as store:
+        store.plant(chain.genesis_state)
         for place in range(3):
             store.append(*chain.next_block((f"note-{place}", "text"), ("other", "words")))
         store.persist_safety(Height(4), [b"vote"])
