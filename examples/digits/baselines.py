@@ -12,8 +12,8 @@ from examples.averaging import averaged
 from examples.digits.data import Samples, Split, load_split
 from examples.digits.model import EPOCHS, accuracy, initial_model, train
 
-ROUNDS: Final = 30
-MALICIOUS: Final = (7, 8, 9)
+ROUNDS: Final = 25
+MALICIOUS: Final = (4, 5, 6)
 MALICIOUS_FROM: Final = 5
 
 
