@@ -6,6 +6,7 @@ rule's plan, and one last pass that carries it out. Two or three reads of the wo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -43,9 +44,9 @@ RULES: Final[Mapping[RuleId, Rule]] = {
 class Retained(NamedTuple):
     """How much of one row the rule let through: `used` of `out_of`.
 
-    Krum and multi-Krum: 1 or 0 of 1. Behind NNM: in how many of the neighbourhoods that the rule used the row is;
-    all n of them unless Krum selected some. Coordinate rules and the mean alone: 1 of 1, since no row is left out
-    as a whole.
+    Krum and multi-Krum: 1 or 0 of 1. Coordinate rules: 1 of 1, since they leave no row out as a whole. Weighted mean:
+    1 of 1, or 0 when its share of 2^15 rounds to 0. Behind NNM: in how many of the neighbourhoods that the rule used
+    the row is.
     """
 
     used: int
@@ -190,6 +191,7 @@ def _retained(count: int, plan: Plan, hoods: Neighbourhoods | None) -> tuple[Ret
         case _:
             assert_never(plan)
     if hoods is None:
-        return tuple(Retained(int(row in used), 1) for row in range(count))
-    counts = [sum(row in hoods[center] for center in used) for row in range(count)]
-    return tuple(Retained(kept, len(used)) for kept in counts)
+        members = set(used)
+        return tuple(Retained(int(row in members), 1) for row in range(count))
+    counts = Counter(row for center in used for row in hoods[center])
+    return tuple(Retained(counts[row], len(used)) for row in range(count))
