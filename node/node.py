@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from time import time_ns
 from typing import Final, assert_never
 
@@ -122,6 +123,8 @@ class Node:
             on_peer_connected=self._on_peer_connected,
         )
         self._key = key
+        self._started = AsyncExitStack()
+        self._started.callback(self.store.close)
         self._blocks = BlockExchange(self.transport, self.store)
         self._connected_validators = self.chain.validators
         self._tasks: list[asyncio.Task[None]] = []
@@ -130,17 +133,28 @@ class Node:
 
     async def start(self) -> None:
         """Start everything, peers first and the HTTP API last."""
-        self.payload_store = await PayloadStore.open(
-            self.config.node.data_dir / "payloads", bytes_max=self.config.payloads.quota_bytes_max
-        )
+        started = self._started
+        data_dir, quota = self.config.node.data_dir, self.config.payloads.quota_bytes_max
+        self.payload_store = await PayloadStore.open(data_dir / "payloads", bytes_max=quota)
+        started.push_async_callback(self.payload_store.close)
+        self._assemble()
+        await self.transport.start()
+        started.push_async_callback(self.transport.stop)
+        await self.exchange.start()
+        started.push_async_callback(self.exchange.stop)
+        started.push_async_callback(self.results.stop)
+        self._tasks = [asyncio.create_task(self.driver.run()), asyncio.create_task(self._keep_house())]
+        started.push_async_callback(self._cancel_tasks)
+        log.info("node.started", chain=self.chain_id.hex(), height=self.chain.height, peer_port=self.transport.port)
+
+    def _assemble(self) -> None:
         self.exchange = PayloadExchange(
             self.transport, self.payload_store, self._key, self.chain_id, self.chain.validators
         )
-        self.payloads = Payloads(self.payload_store, self.exchange, self.config.node.name)
         self.results = ResultBook(
             self._key,
             self.chain_id,
-            self.payloads,
+            Payloads(self.payload_store, self.exchange, self.config.node.name),
             broadcast=lambda data: self.transport.broadcast(Channel.RESULT, data),
             on_certifiable=self._look_for_work,
         )
@@ -154,10 +168,6 @@ class Node:
             clock_ms=clock_ms,
             on_appended=self._on_block,
         )
-        await self.transport.start()
-        await self.exchange.start()
-        self._tasks = [asyncio.create_task(self.driver.run()), asyncio.create_task(self._keep_house())]
-        log.info("node.started", chain=self.chain_id.hex(), height=self.chain.height, peer_port=self.transport.port)
 
     async def wait(self) -> None:
         """Wait until a part fails.
@@ -171,16 +181,14 @@ class Node:
             task.result()
 
     async def stop(self) -> None:
-        """Stop everything and leave the disk as it is meant to be found."""
+        """Stop what was started, last first, and leave the disk as it is meant to be found."""
+        await self._started.aclose()
+        log.info("node.stopped", height=self.chain.height)
+
+    async def _cancel_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.results.stop()
-        await self.exchange.stop()
-        await self.transport.stop()
-        await self.payload_store.close()
-        self.store.close()
-        log.info("node.stopped", height=self.chain.height)
 
     async def submit(self, raw: bytes) -> Digest:
         """Queue a transaction here and tell the peers; return its id.
