@@ -68,7 +68,7 @@ def test_all_faults_are_reported_at_once(document: GenesisDocument) -> None:
     def edit(tree: dict[str, Json]) -> None:
         members = tree["validators"]["members"]  # type: ignore[index,call-overload]
         members[0]["public_key"] = "zz"  # type: ignore[index,call-overload]
-        members[1]["addres"] = members[1].pop("address")  # type: ignore[index,call-overload,union-attr]
+        members[1]["addres"] = members[1].pop("address")  # type: ignore[index,call-overload,union-attr,arg-type]
         tree["time_ms"] = "now"
         tree["parameters"]["view_timeout_ms"] = -1  # type: ignore[index,call-overload]
 
