@@ -2,9 +2,9 @@
 
 The validator set pins one Ed25519 *key* a node, and OpenSSL wants certificates. Both are had without exchanging any:
 
-* The trust anchor of a pinned key is a certificate that everybody builds from that key alone. Only its name and key matter,
-  as RFC 5280 (6.1.1 d) says of anchors; OpenSSL takes it as one (`VERIFY_X509_PARTIAL_CHAIN`) and never looks
-  at its signature, which is made with a key that everybody knows.
+* The trust anchor of a pinned key is a certificate that everybody builds from that key alone. Only its name and key
+  matter, as RFC 5280 (6.1.1 d) says of anchors; OpenSSL takes it as one (`VERIFY_X509_PARTIAL_CHAIN`) and never
+  looks at its signature, which is made with a key that everybody knows.
 * A node's own certificate names that anchor as its issuer and is signed with the node's key.
 
 Certificates never expire and carry no host name: what is checked is the key. After the handshake `peer_key` gives the

@@ -1,4 +1,4 @@
-"""What nodes send each other: channels, and the frames of the payload channel. One law: every frame proves who wrote it.
+"""What nodes send each other: channels, and the frames of the payload channel. One law: a frame proves its author.
 
 Frames may arrive through a third node, so a receiver never concludes anything from the connection that a frame came by.
 Consensus messages, transactions and result signatures are signed by their own rooms; here are the payload frames,
@@ -68,7 +68,7 @@ def decode_payload_frame(data: bytes) -> PayloadFrame:
     Raises:
         CodecError: it encodes none.
     """
-    return decode(data, PayloadFrame, bytes_max=PAYLOAD_FRAME_BYTES_MAX)  # type: ignore[type-var, arg-type]
+    return decode(data, PayloadFrame, bytes_max=PAYLOAD_FRAME_BYTES_MAX)  # type: ignore[arg-type]
 
 
 def sign_announcement(

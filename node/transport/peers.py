@@ -1,8 +1,9 @@
-"""Peers as the transport sees them. One law: an index means the validator set in force."""
+"""Peers as the transport sees them, and its limits. One law: an index means the validator set in force."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
@@ -19,36 +20,77 @@ class PeerStatus:
     """A direct link works in this moment."""
 
     reachable: bool
-    """Connected, or somebody who is says that it is connected."""
+    """Connected, or a neighbour says that it is connected."""
 
     boot_epoch: int
     """As its last handshake said; 0 before the first one."""
 
     round_trip_ms: float
+    """Of the last heartbeat; 0 before the first one."""
+
     queued_frames: int
     queued_bytes: int
     dropped_frames: int
+    """Gossip that made room for newer, over the present link's life."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransportLimits:
     """Bounds and tempers of the transport; the defaults serve a consortium of 4 to 32 nodes."""
 
-    gossip_frames_max: int = 4_096
-    gossip_bytes_max: int = 16 << 20
     urgent_frames_max: int = 4_096
+    """Consensus frames that wait for one peer; one more and the peer is a slow consumer and is dropped."""
+
     urgent_bytes_max: int = 64 << 20
+    gossip_frames_max: int = 8_192
+    """All other frames that wait for one peer; one more and the oldest is dropped."""
+
+    gossip_bytes_max: int = 16 << 20
     receive_frames_per_s_max: int = 20_000
+    """Read from one peer; beyond it reading pauses, so that TCP slows the peer down."""
+
     receive_bytes_per_s_max: int = 64 << 20
     heartbeat_ms: int = 1_000
     silence_ms_max: int = 4_000
+    """A link on which nothing came for this long is dead."""
+
     write_stall_ms_max: int = 5_000
+    """A peer that takes no byte for this long is dropped."""
+
     connect_ms_max: int = 3_000
+    """For connection, TLS and handshake each."""
+
     backoff_ms_min: int = 20
     backoff_ms_max: int = 1_000
+    penalty_ms_min: int = 1_000
+    """How long a peer that sent garbage stays away; doubles each time up to `penalty_ms_max`."""
+
+    penalty_ms_max: int = 60_000
     bulk_bytes_per_s_max: int = 256 << 20
+    """Served to all peers together over bulk connections."""
+
     bulk_requests_max: int = 8
+    """Served at once; others wait."""
+
+    bulk_requests_per_peer_max: int = 4
+    """Waiting and served, and connections used towards one peer."""
+
+    bulk_stall_ms_max: int = 10_000
+    """A bulk answer of which nothing comes for this long has failed."""
 
 
-PeerKey: web.RequestKey[int] = web.RequestKey("foedus_peer", int)
+PeerKey: Final = web.RequestKey("foedus_peer", int)
 """`request[PeerKey]` is the index of the validator that makes a bulk request."""
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of `host:port` or `[v6]:port`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        message = f"an address is written host:port, got {address!r}"
+        raise ValueError(message)
+    return host.strip("[]"), int(port)

@@ -1,0 +1,87 @@
+"""Bulk on the node's port: payload chunks, blocks. One law: bulk takes what votes leave over.
+
+Handlers return plain responses; this middleware authenticates the peer, bounds how many requests are served at once and
+how many a peer may have waiting, and writes bodies in small pieces within a rate, so that the loop gets to every vote
+in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from ledger.identity import PublicKey
+from node.tls import PeerKeyError, peer_key
+from node.transport.budget import TokenBucket
+from node.transport.client import FRAMES_PATH
+from node.transport.peers import PeerKey, TransportLimits
+
+PIECE_BYTES: Final = 64 << 10
+
+
+class BulkGate:
+    """The middleware through which every request passes."""
+
+    def __init__(self, limits: TransportLimits, index_of: Callable[[PublicKey], int | None]) -> None:
+        self._limits: Final = limits
+        self._index_of: Final = index_of
+        self._slots: Final = asyncio.Semaphore(limits.bulk_requests_max)
+        self._held: Final[Counter[int]] = Counter()
+        self._rate: Final = TokenBucket(limits.bulk_bytes_per_s_max, asyncio.get_running_loop().time())
+
+    @property
+    def middleware(self) -> Middleware:
+        """What the application is given."""
+
+        @web.middleware
+        async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._admit(request, handler)
+
+        return admit
+
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        peer = self._authenticate(request)
+        request[PeerKey] = peer
+        if request.path == FRAMES_PATH:
+            return await handler(request)
+        if self._held[peer] >= self._limits.bulk_requests_per_peer_max:
+            limit = self._limits.bulk_requests_per_peer_max
+            raise web.HTTPTooManyRequests(text=f"at most {limit} bulk requests of a peer at once")
+        self._held[peer] += 1
+        try:
+            async with self._slots:
+                response = await handler(request)
+                return await self._write(request, response)
+        finally:
+            self._held[peer] -= 1
+
+    def _authenticate(self, request: web.Request) -> int:
+        transport = request.transport
+        try:
+            key = peer_key(transport.get_extra_info("ssl_object") if transport is not None else None)
+        except PeerKeyError as error:
+            raise web.HTTPForbidden(text=str(error)) from error
+        index = self._index_of(key)
+        if index is None:
+            raise web.HTTPForbidden(text=f"{key.hex()} is no validator's transport key in the set in force")
+        return index
+
+    async def _write(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+        body = response.body if isinstance(response, web.Response) else None
+        if not isinstance(body, bytes) or len(body) <= PIECE_BYTES:
+            return response
+        stream = web.StreamResponse(status=response.status, headers={"Content-Type": response.content_type})
+        stream.content_length = len(body)
+        await stream.prepare(request)
+        clock = asyncio.get_running_loop()
+        for start in range(0, len(body), PIECE_BYTES):
+            piece = body[start : start + PIECE_BYTES]
+            await stream.write(piece)
+            await asyncio.sleep(self._rate.take(len(piece), clock.time()))
+        await stream.write_eof()
+        return stream

@@ -1,0 +1,159 @@
+"""One working connection to one peer. One law: nothing here waits for the peer except its own tasks.
+
+Three tasks share a link: one reads within the peer's budget, one writes what its outbox holds, one sends heartbeats and
+notices silence. The first to end ends the link, and its reason is the link's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Final
+
+from aiohttp import WSCloseCode, WSMsgType
+
+from ledger.identity import PublicKey
+from node.transport.budget import TokenBucket
+from node.transport.errors import GarbageFrameError
+from node.transport.frames import MESSAGE_BYTES_MAX, Frame, Ping, Pong, control, read
+from node.transport.handshake import Hello, WebSocket
+from node.transport.outbox import Outbox
+from node.transport.peers import TransportLimits
+
+CLOSE_MS_MAX: Final = 500
+
+
+class Link:
+    """A WebSocket after its handshake, dialed or accepted."""
+
+    def __init__(
+        self, socket: WebSocket, peer: PublicKey, hello: Hello, *, dialed: bool, limits: TransportLimits
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.peer: Final = peer
+        self.hello: Final = hello
+        self.dialed: Final = dialed
+        self.outbox: Final = Outbox(limits)
+        self.round_trip_ms = 0.0
+        self.began_s: Final = loop.time()
+        self._socket: Final = socket
+        self._limits: Final = limits
+        self._loop: Final = loop
+        self._heard_s = loop.time()
+        self._frames: Final = TokenBucket(limits.receive_frames_per_s_max, loop.time())
+        self._bytes: Final = TokenBucket(limits.receive_bytes_per_s_max, loop.time())
+        self._ended: Final[asyncio.Future[str]] = loop.create_future()
+
+    def send_urgent(self, frame: bytes) -> None:
+        """Queue a frame that must not be lost while the link lives."""
+        if not self.outbox.put_urgent(frame):
+            self.end("slow consumer: its urgent queue is full")
+
+    def send_gossip(self, frame: bytes) -> None:
+        """Queue a frame that newer ones may push out."""
+        self.outbox.put_gossip(frame)
+
+    def ping(self, neighbours: tuple[PublicKey, ...]) -> None:
+        """Tell the peer that we are here and whom we are connected with."""
+        self.send_urgent(control(Ping(self._now_us(), neighbours)))
+
+    def end(self, reason: str) -> None:
+        """Close the link as soon as the loop gets to it."""
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+    async def run(
+        self,
+        on_frame: Callable[[Link, Frame], None],
+        on_neighbours: Callable[[Link, tuple[PublicKey, ...]], None],
+        neighbours: Callable[[], tuple[PublicKey, ...]],
+    ) -> str:
+        """Carry frames until the link ends; return why it did.
+
+        Raises:
+            GarbageFrameError: the peer sent what no honest node sends.
+        """
+        work: list[Coroutine[object, object, str]] = [
+            self._read(on_frame, on_neighbours),
+            self._write(),
+            self._beat(neighbours),
+        ]
+        tasks = [asyncio.create_task(step) for step in work]
+        try:
+            await asyncio.wait([*tasks, self._ended], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            await self._close(outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        reasons = [outcome for outcome in outcomes if isinstance(outcome, str)]
+        return self._ended.result() if self._ended.done() else reasons[0]
+
+    async def _read(
+        self,
+        on_frame: Callable[[Link, Frame], None],
+        on_neighbours: Callable[[Link, tuple[PublicKey, ...]], None],
+    ) -> str:
+        while True:
+            message = await self._socket.receive()
+            if message.type is not WSMsgType.BINARY:
+                return self._farewell(message.type, message.data)
+            self._heard_s = self._loop.time()
+            match read(message.data, self.peer):
+                case Ping(stamp, neighbours):
+                    self.send_urgent(control(Pong(stamp)))
+                    on_neighbours(self, tuple(neighbours))
+                case Pong(stamp):
+                    self.round_trip_ms = max(0, self._now_us() - stamp) / 1000
+                case Frame() as frame:
+                    on_frame(self, frame)
+            wait_s = max(self._frames.take(1, self._heard_s), self._bytes.take(len(message.data), self._heard_s))
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+
+    async def _write(self) -> str:
+        stall_s = self._limits.write_stall_ms_max / 1000
+        try:
+            while True:
+                frame = await self.outbox.get()
+                async with asyncio.timeout(stall_s):
+                    await self._socket.send_bytes(frame)
+        except TimeoutError:
+            return f"slow consumer: it took nothing for {stall_s:g} s"
+        except (ConnectionError, RuntimeError) as error:
+            return f"broken while writing: {error}"
+
+    async def _beat(self, neighbours: Callable[[], tuple[PublicKey, ...]]) -> str:
+        while True:
+            self.ping(neighbours())
+            await asyncio.sleep(self._limits.heartbeat_ms / 1000)
+            silence_ms = (self._loop.time() - self._heard_s) * 1000
+            if silence_ms > self._limits.silence_ms_max:
+                return f"silent for {silence_ms:.0f} ms"
+
+    def _farewell(self, kind: WSMsgType, data: object) -> str:
+        """Say why the peer's stream ended.
+
+        Raises:
+            GarbageFrameError: it was our WebSocket layer that refused what came.
+        """
+        if kind is WSMsgType.TEXT or self._socket.close_code == WSCloseCode.MESSAGE_TOO_BIG:
+            raise GarbageFrameError(f"expected binary messages of at most {MESSAGE_BYTES_MAX} bytes, got {data!r:.100}")
+        if kind is WSMsgType.ERROR:
+            return f"broken while reading: {data!r:.200}"
+        return f"closed by the peer ({kind.name} {data!r:.100})"
+
+    async def _close(self, outcomes: list[str | BaseException]) -> None:
+        garbage = any(isinstance(outcome, GarbageFrameError) for outcome in outcomes)
+        code = WSCloseCode.POLICY_VIOLATION if garbage else WSCloseCode.GOING_AWAY
+        try:
+            async with asyncio.timeout(CLOSE_MS_MAX / 1000):
+                await self._socket.close(code=code)
+        except (TimeoutError, ConnectionError, RuntimeError):
+            pass  # it was broken before
+
+    def _now_us(self) -> int:
+        return int(self._loop.time() * 1_000_000)

@@ -1,0 +1,101 @@
+"""The one port of a node: frames and bulk come in here. One law: TLS first, then the set in force, then the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from node.tls import TransportIdentity, peer_key, pin
+from node.transport.bulk import BulkGate
+from node.transport.client import FRAMES_PATH
+from node.transport.errors import HandshakeRefusedError
+from node.transport.frames import MESSAGE_BYTES_MAX
+from node.transport.handshake import shake_hands
+from node.transport.link import CLOSE_MS_MAX, Link
+
+if TYPE_CHECKING:
+    from node.transport.mesh import Transport
+
+REQUEST_BYTES_MAX: Final = (1 << 20) + 4096
+"""Body of one request, so that a payload chunk fits."""
+
+SHUTDOWN_S: Final = 1.0
+
+
+class Port:
+    """The server side of the transport."""
+
+    def __init__(self, mesh: Transport, identity: TransportIdentity, listen: tuple[str, int] | None) -> None:
+        self.number = 0
+        self._mesh: Final = mesh
+        self._identity: Final = identity
+        self._listen: Final = listen
+        self._routes: Final[list[web.RouteDef]] = [web.get(FRAMES_PATH, self._accept)]
+        self._context: ssl.SSLContext | None = None
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+
+    def add_routes(self, routes: Iterable[web.RouteDef]) -> None:
+        """Serve these as well, from `open` on."""
+        assert self._runner is None, "routes are added before the transport starts"
+        self._routes.extend(routes)
+
+    async def open(self, pinned: list[bytes]) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address cannot be listened at.
+        """
+        if self._listen is None:
+            return
+        gate = BulkGate(self._mesh.limits, self._mesh.index_of)
+        application = web.Application(middlewares=[gate.middleware], client_max_size=REQUEST_BYTES_MAX)
+        application.add_routes(self._routes)
+        self._context = self._identity.server_context(pinned)
+        self._runner = web.AppRunner(
+            application, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=60
+        )
+        await self._runner.setup()
+        host, port = self._listen
+        self._server = await asyncio.get_running_loop().create_server(
+            self._runner.server,  # type: ignore[arg-type]
+            host,
+            port,
+            ssl=self._context,
+            ssl_handshake_timeout=self._mesh.limits.connect_ms_max / 1000,
+            backlog=256,
+        )
+        self.number = self._server.sockets[0].getsockname()[1]
+
+    def pin(self, keys: Iterable[bytes]) -> None:
+        """Let these finish the handshake as well; `BulkGate` knows who left."""
+        if self._context is not None:
+            pin(self._context, keys)
+
+    async def close(self) -> None:
+        """Stop listening and end every request."""
+        if self._server is not None:
+            self._server.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _accept(self, request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        key = peer_key(transport.get_extra_info("ssl_object") if transport is not None else None)
+        mesh = self._mesh
+        away_s = mesh.penalties.left_s(key, asyncio.get_running_loop().time())
+        if away_s > 0:
+            raise web.HTTPTooManyRequests(text=f"garbage came from you: stay away for {away_s:.1f} s")
+        socket = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX + 1, timeout=CLOSE_MS_MAX / 1000)
+        await socket.prepare(request)
+        try:
+            theirs = await shake_hands(socket, mesh.hello(), timeout_s=mesh.limits.connect_ms_max / 1000)
+        except HandshakeRefusedError as error:
+            mesh.note_refusal(key, str(error))
+            return socket
+        await mesh.carry(Link(socket, key, theirs, dialed=False, limits=mesh.limits))
+        return socket
