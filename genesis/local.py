@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -43,8 +43,8 @@ class LocalPlan:
     organisations: tuple[str, ...]
     """One node each."""
 
-    trainers: Mapping[str, str]
-    """Organisation that answers for each trainer, by the trainer's name."""
+    trainers: tuple[str, ...]
+    """Each answers for itself, as the organisation of its own name, which may run a node or not."""
 
     tasks: tuple[TaskSpec, ...] = ()
     base_port: int | None = None
@@ -95,14 +95,6 @@ class LocalConsortium:
         return self.directory / GENESIS_NAME
 
 
-def deal(trainers: Sequence[str], organisations: Sequence[str]) -> dict[str, str]:
-    """Give each trainer an organisation: the one of its own name, else one after the other."""
-    return {
-        name: name if name in organisations else organisations[place % len(organisations)]
-        for place, name in enumerate(trainers)
-    }
-
-
 def make_local(directory: Path, plan: LocalPlan, *, time_ms: int) -> LocalConsortium:
     """Write keys, genesis document and settings for every node and participant.
 
@@ -139,11 +131,6 @@ def _require_names(plan: LocalPlan) -> None:
     """Check the names before they become paths."""
     names = [*plan.organisations, *plan.trainers]
     faults = [f"{name!r} is no name: {NAME_RULE}" for name in names if not re.fullmatch(NAME_PATTERN, name)]
-    faults += [
-        f"trainer {name}: {organisation} is none of the organisations"
-        for name, organisation in plan.trainers.items()
-        if organisation not in plan.organisations
-    ]
     if not 1 <= len(plan.organisations) <= VALIDATORS_MAX:
         faults.append(f"1 to {VALIDATORS_MAX} organisations are needed, got {len(plan.organisations)}")
     if faults:
@@ -195,9 +182,7 @@ def _nodes(directory: Path, plan: LocalPlan) -> tuple[LocalNode, ...]:
 
 
 def _participants(plan: LocalPlan) -> tuple[tuple[Participant, ...], dict[str, SigningKey]]:
-    roles: list[tuple[str, str, tuple[Role, ...]]] = [
-        (name, organisation, ("trainer",)) for name, organisation in plan.trainers.items()
-    ]
+    roles: list[tuple[str, str, tuple[Role, ...]]] = [(name, name, ("trainer",)) for name in plan.trainers]
     roles += [(f"{organisation}{OFFICER_SUFFIX}", organisation, ("officer",)) for organisation in plan.organisations]
     keys = {name: new_key() for name, _, _ in roles}
     participants = tuple(

@@ -26,7 +26,7 @@ def heart_task(trainers: Sequence[str], rounds: int | None = None, rule: RuleSpe
     Args:
         trainers: names of those who may submit.
         rounds: certified rounds after which it is finished; 25 when None.
-        rule: how updates are aggregated; adaptive clipping, mixing and trimmed mean against one liar when None.
+        rule: how updates are aggregated; mixing and trimmed mean against one liar when None.
 
     Raises:
         AggregationError: the rule's parameters contradict each other.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genesis.local import LocalConsortium, LocalPlan, deal, make_local
+from genesis.local import LocalConsortium, LocalPlan, make_local
 from genesis.presets import PRESETS
 
 GENESIS_MS = 1_760_000_000_000
@@ -12,8 +12,7 @@ GENESIS_MS = 1_760_000_000_000
 
 def heart_plan() -> LocalPlan:
     preset = PRESETS["heart"]
-    trainers = deal(preset.trainers, preset.organisations)
-    return LocalPlan(preset.organisations, trainers, (preset.task(preset.trainers, None, None),))
+    return LocalPlan(preset.organisations, preset.trainers, (preset.task(preset.trainers, None, None),))
 
 
 def make(directory: Path, plan: LocalPlan | None = None) -> LocalConsortium:

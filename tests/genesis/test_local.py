@@ -9,7 +9,7 @@ import pytest
 
 from genesis.document import InvalidGenesisError, load_document
 from genesis.keys import read_key
-from genesis.local import LocalConsortiumError, LocalPlan, deal, make_local
+from genesis.local import LocalConsortiumError, LocalPlan, make_local
 from genesis.ports import free_ports
 from node.config import load_config
 from tests.genesis.consortium import GENESIS_MS, heart_plan, make
@@ -21,7 +21,7 @@ def test_every_node_can_read_its_settings_keys_and_genesis(tmp_path: Path) -> No
     local = make(tmp_path / "c")
     assert [node.name for node in local.nodes] == ["cleveland", "hungary", "switzerland", "va-long-beach"]
     for node in local.nodes:
-        config = load_config(node.config, {}).config
+        config = load_config(node.config, ()).config
         document = load_document(config.genesis.path)
         assert document == local.document
         key = read_key(config.keys.validator)
@@ -48,14 +48,14 @@ def test_all_ports_differ(tmp_path: Path) -> None:
 
 
 def test_ports_follow_the_base_port(tmp_path: Path) -> None:
-    plan = LocalPlan(("a", "b"), {}, base_port=9000)
+    plan = LocalPlan(("a", "b"), (), base_port=9000)
     nodes = make(tmp_path / "c", plan).nodes
     assert [(node.api_port, node.peer_port) for node in nodes] == [(9000, 9002), (9001, 9003)]
 
 
 def test_a_base_port_too_high_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LocalConsortiumError, match="65535"):
-        make(tmp_path / "c", LocalPlan(("a", "b"), {}, base_port=65_533))
+        make(tmp_path / "c", LocalPlan(("a", "b"), (), base_port=65_533))
 
 
 def test_an_existing_consortium_is_not_touched(tmp_path: Path) -> None:
@@ -69,19 +69,15 @@ def test_an_existing_consortium_is_not_touched(tmp_path: Path) -> None:
 def test_nothing_is_left_behind_when_it_fails(tmp_path: Path) -> None:
     task = heart_plan().tasks[0]
     with pytest.raises(InvalidGenesisError, match="not in the document"):
-        make(tmp_path / "c", LocalPlan(("a", "b"), {"x": "a"}, (task,)))
+        make(tmp_path / "c", LocalPlan(("a", "b"), ("x",), (task,)))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["../x", "A", "", "a/b", ".hidden", "x" * 65])
 def test_a_name_that_is_no_name_never_becomes_a_path(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidGenesisError, match="is no name"):
-        make_local(tmp_path / "c", LocalPlan((name,), {}), time_ms=GENESIS_MS)
+        make_local(tmp_path / "c", LocalPlan((name,), ()), time_ms=GENESIS_MS)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_trainer_belongs_to_the_organisation_of_its_name() -> None:
-    assert deal(("b", "x", "a"), ("a", "b")) == {"b": "b", "x": "b", "a": "a"}
 
 
 def test_free_ports_are_below_the_range_of_outgoing_connections() -> None:
