@@ -21,7 +21,7 @@ def test_every_node_can_read_its_settings_keys_and_genesis(tmp_path: Path) -> No
     local = make(tmp_path / "c")
     assert [node.name for node in local.nodes] == ["cleveland", "hungary", "switzerland", "va-long-beach"]
     for node in local.nodes:
-        config = load_config(node.config, ()).config
+        config = load_config(node.config, {}).config
         document = load_document(config.genesis.path)
         assert document == local.document
         key = read_key(config.keys.validator)
