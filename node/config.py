@@ -249,17 +249,21 @@ def _value(text: str, kind: object) -> Json:
     return text
 
 
-def _resolve(config: Config, base: Path) -> Config:
+def _resolve(config: Config, directory: Path) -> Config:
     replace = msgspec.structs.replace
+
+    def resolved(path: Path) -> Path:
+        return Path(os.path.normpath(directory / path))
+
     return replace(
         config,
-        node=replace(config.node, data_dir=base / config.node.data_dir),
-        genesis=replace(config.genesis, path=base / config.genesis.path),
-        keys=replace(config.keys, validator=base / config.keys.validator, transport=base / config.keys.transport),
+        node=replace(config.node, data_dir=resolved(config.node.data_dir)),
+        genesis=replace(config.genesis, path=resolved(config.genesis.path)),
+        keys=replace(config.keys, validator=resolved(config.keys.validator), transport=resolved(config.keys.transport)),
         api=replace(
             config.api,
-            tls_certificate=config.api.tls_certificate and base / config.api.tls_certificate,
-            tls_key=config.api.tls_key and base / config.api.tls_key,
+            tls_certificate=config.api.tls_certificate and resolved(config.api.tls_certificate),
+            tls_key=config.api.tls_key and resolved(config.api.tls_key),
         ),
     )
 

@@ -1,0 +1,70 @@
+"""The command line `foedus`. One law: every command says what it did, in words for people and in JSON for scripts.
+
+Modules here are light: what a command needs is imported when it runs, so that `foedus --help` answers at once. Commands
+raise the typed errors of the rooms; `main` turns those that a person can do something about into one message and exit
+code 1 (2 for wrong usage, 3 when an audit found differences).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+import typer
+
+from foedus.cli import local, node
+from foedus.cli.output import CommandError, fail, is_debugging
+
+app = typer.Typer(
+    name="foedus",
+    help="A consortium ledger that trains models: every model is certified, every update is on the record.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (local, node):
+    module.register(app)
+if importlib.util.find_spec("foedus.cli.demo") is not None:
+    importlib.import_module("foedus.cli.demo").register(app)
+
+
+@app.command(help="Print the version.")
+def version() -> None:
+    """Print the installed version."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        print(installed("foedus"))
+    except PackageNotFoundError:
+        print("not installed (running from the source tree)")
+
+
+def main() -> None:
+    """Run the command that the process's arguments name; exit with its code."""
+    try:
+        app()
+    except CommandError as error:
+        fail(str(error))
+    except BrokenPipeError:
+        # Whoever read our output has had enough; Python would complain once more while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if is_debugging() or not _is_for_people(error):
+            raise
+        fail(str(error))
+
+
+def _is_for_people(error: Exception) -> bool:
+    """Tell whether an error is one of ours, whose messages say what to do, or the disk's."""
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in {
+        "foedus",
+        "node",
+        "genesis",
+        "fl",
+        "ledger",
+    }
