@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from importlib.metadata import version
 from time import time_ns
 from typing import Final, assert_never
 
@@ -21,6 +22,8 @@ from ledger.execution import Execution
 from ledger.fields import Height
 from ledger.identity import SigningKey
 from ledger.payload import PayloadDescriptor
+from ledger.state_map import StateMap
+from ledger.validators import ValidatorSet
 from node.blocks import BlockExchange
 from node.chain import Chain
 from node.config import Config
@@ -32,6 +35,7 @@ from node.results import ResultBook
 from node.store import Store
 from node.tls import TransportIdentity
 from node.transport import GarbageFrameError, Transport
+from node.view import NodeStatus, PeerLink
 from node.wire import Channel
 
 HOUSEKEEPING_SECONDS: Final = 0.5
@@ -39,6 +43,9 @@ HOUSEKEEPING_SECONDS: Final = 0.5
 
 RESENT_TRANSACTIONS_MAX: Final = 256
 """Waiting transactions that are said again at a time."""
+
+STUCK_MS_MIN: Final = 5_000
+"""A chain with work whose last block is older than this is called stuck."""
 
 log = structlog.get_logger(__name__)
 
@@ -203,9 +210,67 @@ class Node:
             self.driver.look_for_work()
         return identity
 
-    async def next_block(self) -> None:
-        """Wait until a block has been appended."""
-        await self._appended.wait()
+    @property
+    def payloads(self) -> PayloadStore:
+        """Updates and models on this node's disk."""
+        return self.payload_store
+
+    @property
+    def publisher(self) -> PayloadExchange:
+        """Spreads payloads."""
+        return self.exchange
+
+    def state(self) -> StateMap:
+        """Return the state after the last block."""
+        return self.chain.state
+
+    def validators(self) -> ValidatorSet:
+        """Return the set that decides the next height."""
+        return self.chain.validators
+
+    def next_free_nonce(self, sender: bytes) -> int:
+        """Return the first nonce of `sender` that is neither used nor waiting."""
+        return self.mempool.next_free_nonce(self.chain.state, sender)
+
+    def status(self) -> NodeStatus:
+        """Tell how the node is doing."""
+        chain = self.chain
+        links = tuple(
+            PeerLink(name=peer.name, connected=peer.connected, round_trip_ms=peer.round_trip_ms)
+            for peer in self.transport.peers()
+        )
+        return NodeStatus(
+            name=self.config.node.name,
+            chain_id=self.chain_id.hex(),
+            version=version("foedus"),
+            height=chain.height,
+            tip_id=chain.tip_id.hex(),
+            tip_time_ms=chain.tip_time_ms,
+            view=self.driver.view,
+            validator=chain.validators.index_of(self._key.public_key) is not None,
+            boot_epoch=self.store.boot_epoch,
+            peers=links,
+            mempool_transactions=len(self.mempool),
+            mempool_bytes=self.mempool.size_bytes,
+            stuck=self._why_stuck(links),
+        )
+
+    async def wait_for_block(self, height: Height) -> None:
+        """Return once the block at `height` has been appended; cancel to give up."""
+        while self.chain.height < height:
+            await self._appended.wait()
+
+    def _why_stuck(self, links: Sequence[PeerLink]) -> str:
+        if not self.proposals.has_work(clock_ms()) or clock_ms() - self.chain.tip_time_ms < STUCK_MS_MIN:
+            return ""
+        quorum, up = self.chain.validators.quorum, 1 + sum(link.connected for link in links)
+        if up < quorum:
+            away = ", ".join(link.name for link in links if not link.connected)
+            return f"{up} of {quorum} validators that a quorum needs are connected; away: {away}"
+        if self.results.divergent is not None:
+            task, number = self.results.divergent
+            return f"a quorum computed another result of {task}/{number} than this node: compare versions and machines"
+        return f"view {self.driver.view} of height {self.chain.next_height} has not decided yet"
 
     def _replica(self) -> Replica:
         height = self.chain.next_height
