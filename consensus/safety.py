@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 
-from consensus.messages import MESSAGE_BYTES_MAX, PrePrepare, ViewChange
+from consensus.messages import MESSAGE_BYTES_MAX, PrePrepare, ViewChange, ViewChangeCertificate
 from ledger.block import Block
 from ledger.certificate import QuorumCertificate, Seal
 from ledger.codec import CodecError, Record, decode, encode
@@ -65,7 +65,17 @@ class ViewChangeRecord(Record, frozen=True, tag="view-change"):
     message: ViewChange
 
 
-SafetyRecord: TypeAlias = ProposalRecord | PrepareRecord | CommitRecord | ViewChangeRecord
+class EnteredRecord(Record, frozen=True, tag="entered"):
+    """This replica entered a view above 0.
+
+    Not a word of its own, but others may depend on it: once everybody who could assemble the certificate again has
+    asked for a later view, those who are behind can follow only with it.
+    """
+
+    certificate: ViewChangeCertificate
+
+
+SafetyRecord: TypeAlias = ProposalRecord | PrepareRecord | CommitRecord | ViewChangeRecord | EnteredRecord
 
 
 @dataclass(slots=True)
@@ -87,10 +97,13 @@ class OwnWords:
     view_change: ViewChange | None = None
     """Its last VIEW-CHANGE."""
 
+    entered: ViewChangeCertificate | None = None
+    """What opened the view it is in; None in view 0."""
+
     @property
     def view(self) -> View:
-        """The highest view it voted in."""
-        return View(self.prepare.view if self.prepare else 0)
+        """The view it is in."""
+        return View(self.entered.view if self.entered else 0)
 
     @property
     def asked(self) -> View:
@@ -113,10 +126,16 @@ class OwnWords:
                 self._add_commit(record)
             case ViewChangeRecord(message):
                 self._add_view_change(message)
+            case EnteredRecord(certificate):
+                if certificate.view <= self.view:
+                    raise SafetyRecordError(certificate.height, f"view {certificate.view} entered after {self.view}")
+                self.entered = certificate
 
     def _add_prepare(self, record: PrepareRecord) -> None:
         if self.prepare is not None and record.view <= self.prepare.view:
             raise SafetyRecordError(record.height, f"PREPARE in view {record.view} after {self.prepare.view}")
+        if record.view != self.view:
+            raise SafetyRecordError(record.height, f"PREPARE in view {record.view} while in view {self.view}")
         if record.view < self.asked:
             raise SafetyRecordError(record.height, f"PREPARE in view {record.view} after VIEW-CHANGE to {self.asked}")
         self.prepare = record
@@ -165,7 +184,7 @@ def reload(height: Height, validator: int, records: Sequence[bytes]) -> OwnWords
         except CodecError as error:
             raise SafetyRecordError(height, str(error)) from error
         said_at, said_by = _origin(record)
-        if (said_at, said_by) != (height, validator):
+        if said_at != height or said_by not in (validator, None):
             raise SafetyRecordError(height, f"validator {said_by} at height {said_at}, expected {validator}")
         words.add(record)
     return words
@@ -185,7 +204,7 @@ def decode_record(data: bytes) -> SafetyRecord:
     return cast("SafetyRecord", decode(data, cast("type[Record]", SafetyRecord), bytes_max=RECORD_BYTES_MAX))
 
 
-def _origin(record: SafetyRecord) -> tuple[int, int]:
+def _origin(record: SafetyRecord) -> tuple[int, int | None]:
     match record:
         case ProposalRecord(message):
             return message.height, message.seal.validator
@@ -195,3 +214,5 @@ def _origin(record: SafetyRecord) -> tuple[int, int]:
             return certificate.height, seal.validator
         case ViewChangeRecord(message):
             return message.height, message.claim.seal.validator
+        case EnteredRecord(entered):
+            return entered.height, None
