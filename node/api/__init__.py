@@ -1,0 +1,23 @@
+"""The HTTP API, version 1. One law: bounded, read-only for everyone, writing for enrolled keys alone.
+
+One file a resource; `server` puts them together. Everything under `/v1` answers JSON (bytes in hex, times in
+milliseconds) or the bytes of a payload; what goes wrong is `application/problem+json` (RFC 9457) with a stable `code`.
+
+| route | file |
+|---|---|
+| `GET /v1/status`, `GET /v1/validators` | `status` |
+| `GET /v1/blocks`, `GET /v1/blocks/{height or id}` | `blocks` |
+| `GET, POST /v1/transactions`, `GET /v1/transactions/{id}` | `transactions` |
+| `GET /v1/accounts/{key}/nonce` | `accounts` |
+| `GET /v1/participants` | `participants` |
+| `GET /v1/tasks`, `GET /v1/tasks/{task}` | `tasks` |
+| `GET /v1/tasks/{task}/rounds`, `.../rounds/{number}` | `rounds` |
+| `GET /v1/tasks/{task}/rounds/{number}/updates` | `updates` |
+| `GET /v1/tasks/{task}/models`, `.../models/{version}`, `.../payload`, `.../safetensors` | `models`, `model_files` |
+| `GET /v1/tasks/{task}/models/{version}/evaluations` | `evaluations` |
+| `GET /v1/proofs/state/{key}`, `/v1/proofs/transactions/{id}`, `/v1/proofs/receipts/{id}` | `proofs` |
+| `GET /v1/state/{key}` | `state` |
+| `GET, PUT /v1/payloads/{size}-{root}`, `GET .../certificate` | `payloads` |
+| `GET /v1/events` | `events` |
+| `GET /healthz`, `/readyz`, `/metrics` | `health` |
+"""

@@ -1,0 +1,127 @@
+"""`/v1/blocks`: the chain's blocks, with the certificates that made them final."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from ledger.block import Header
+from ledger.certificate import QuorumCertificate
+from ledger.codec import decode, encode
+from ledger.digest import DIGEST_BYTES
+from ledger.fields import Height
+from ledger.receipt import Receipt
+from ledger.transaction import transaction_id
+from node.api.answering import VIEW, hex_bytes, integer, json, limit_of, optional_integer
+from node.api.answers import (
+    BlockAnswer,
+    BlockItem,
+    BlocksAnswer,
+    CertificateAnswer,
+    EventAnswer,
+    HeaderAnswer,
+    ReceiptAnswer,
+    SealAnswer,
+)
+from node.api.problem import Problem
+from node.store import ChainReader
+from node.store.reader import RECEIPT_BYTES_MAX
+
+MESSAGE_PACK = "application/msgpack"
+
+
+async def blocks(request: web.Request) -> web.Response:
+    """List blocks, newest first; `?before=` a height, `?limit=`."""
+    limit, before = limit_of(request), optional_integer(request, "before")
+    found = request.app[VIEW].store.blocks(before=None if before is None else Height(before), limit=limit)
+    items = tuple(
+        BlockItem(
+            height=one.header.height,
+            id=one.id.hex(),
+            time_ms=one.header.time_ms,
+            parent_id=one.header.parent_id.hex(),
+            proposer=one.header.proposer,
+            transactions=one.transaction_count,
+            size_bytes=one.size_bytes,
+        )
+        for one in found
+    )
+    more = len(items) == limit and items[-1].height > 1
+    return json(BlocksAnswer(items=items, next=items[-1].height if more else None))
+
+
+async def block(request: web.Request) -> web.Response:
+    """Give one block by height, id or `latest`; with `Accept: application/msgpack` the certified block's own bytes."""
+    store = request.app[VIEW].store
+    height = height_of(store, request.match_info["block"])
+    certified = store.certified_block(height)
+    if certified is None:
+        raise _unknown(request.match_info["block"])
+    if MESSAGE_PACK in request.headers.get("Accept", ""):
+        return web.Response(body=encode(certified), content_type=MESSAGE_PACK)
+    receipts = [decode(raw, Receipt, bytes_max=RECEIPT_BYTES_MAX) for raw in store.receipts(height)]
+    return json(
+        BlockAnswer(
+            id=certified.block.id.hex(),
+            header=header_answer(certified.block.header),
+            certificate=_certificate_answer(certified.certificate),
+            transactions=tuple(transaction_id(raw).hex() for raw in certified.block.transactions),
+            receipts=tuple(receipt_answer(receipt) for receipt in receipts),
+        )
+    )
+
+
+def height_of(store: ChainReader, text: str) -> Height:
+    """Return the height that a path names by number, id or `latest`.
+
+    Raises:
+        Problem: 404 `block.unknown`, 400 `request.invalid`.
+    """
+    if text == "latest":
+        tip = store.tip()
+        if tip is None:
+            raise Problem(404, "block.unknown", "the chain has no block yet")
+        return tip.height
+    if len(text) == 2 * DIGEST_BYTES:
+        height = store.block_height(hex_bytes(text, "block id", length=DIGEST_BYTES))
+        if height is None:
+            raise _unknown(text)
+        return height
+    return Height(integer(text, "block"))
+
+
+def receipt_answer(receipt: Receipt) -> ReceiptAnswer:
+    """Return a receipt as it is answered."""
+    events = tuple(EventAnswer(kind=one.kind, subject=one.subject, detail=one.detail) for one in receipt.events)
+    return ReceiptAnswer(code=receipt.code, detail=receipt.detail, events=events)
+
+
+def header_answer(header: Header) -> HeaderAnswer:
+    """Return a header as it is answered."""
+    return HeaderAnswer(
+        chain_id=header.chain_id.hex(),
+        height=header.height,
+        time_ms=header.time_ms,
+        parent_id=header.parent_id.hex(),
+        transactions_root=header.transactions_root.hex(),
+        state_root=header.state_root.hex(),
+        receipts_root=header.receipts_root.hex(),
+        validators_hash=header.validators_hash.hex(),
+        next_validators_hash=header.next_validators_hash.hex(),
+        parameters_hash=header.parameters_hash.hex(),
+        application_version=header.application_version,
+        proposer=header.proposer,
+    )
+
+
+def _certificate_answer(certificate: QuorumCertificate) -> CertificateAnswer:
+    seals = tuple(SealAnswer(validator=seal.validator, signature=seal.signature.hex()) for seal in certificate.seals)
+    return CertificateAnswer(
+        height=certificate.height, view=certificate.view, block_id=certificate.block_id.hex(), seals=seals
+    )
+
+
+def _unknown(text: str) -> Problem:
+    return Problem(404, "block.unknown", f"there is no block {text} here: see /v1/status for the latest height")
+
+
+ROUTES = (web.get("/v1/blocks", blocks), web.get("/v1/blocks/{block}", block))

@@ -1,0 +1,156 @@
+"""`/v1/payloads/{size}-{root}`: uploads of an institution's own trainers. One law: what came in is never given out here.
+
+An upload is a sequence of PUTs, each with `Content-Range: bytes FIRST-LAST/SIZE` that begins at a chunk of 1 MiB and
+ends at one or at the payload's end. Chunks are on the disk as they come; after any interruption GET tells what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from ledger.codec import encode
+from ledger.digest import Digest
+from ledger.payload import CHUNK_BYTES, PAYLOAD_BYTES_MAX, SALT_BYTES, PayloadDescriptor
+from node.api.access import require_body, require_participant
+from node.api.answering import VIEW, hex_bytes, integer, json, wait_seconds, within
+from node.api.answers import AvailabilityAnswer, UploadAnswer
+from node.api.problem import Problem
+from node.view import NodeView
+
+MISSING_SHOWN_MAX: Final = 256
+UPLOADS_MAX: Final = 16
+"""Requests that write payloads at once."""
+
+STALLED_SECONDS: Final = 30.0
+"""An upload that sends nothing for so long is closed."""
+
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,12})-(\d{1,12})/(\d{1,12})")
+UPLOADS: Final[web.AppKey[asyncio.Semaphore]] = web.AppKey("uploads")
+
+
+async def upload_state(request: web.Request) -> web.Response:
+    """Tell how far an upload is."""
+    require_participant(request)
+    return json(_state(request.app[VIEW], _descriptor(request)))
+
+
+async def upload(request: web.Request) -> web.Response:
+    """Take a range of a payload; the answer to the last one says that all is verified and on disk."""
+    participant, body_digest = require_participant(request)
+    view, descriptor = request.app[VIEW], _descriptor(request)
+    first, last = _content_range(request, descriptor)
+    if view.payloads.has(descriptor.id):
+        return json(_state(view, descriptor))
+    uploads = request.app[UPLOADS]
+    if uploads.locked():
+        raise Problem(
+            503, "payload.busy", f"{UPLOADS_MAX} uploads run already: try again", headers={"Retry-After": "1"}
+        )
+    async with uploads:
+        await view.payloads.stage(descriptor, owner=participant.name)
+        came = await _write_chunks(request, view, descriptor, first, last)
+        require_body(came, body_digest)
+        if not view.payloads.missing_chunks(descriptor.id):
+            await view.payloads.finish(descriptor.id)
+    return json(_state(view, descriptor))
+
+
+async def certificate(request: web.Request) -> web.Response:
+    """Answer once a quorum of validators keeps the payload, or with 503 at the end of `?timeout=`."""
+    require_participant(request)
+    view, descriptor = request.app[VIEW], _descriptor(request)
+    if not view.payloads.has(descriptor.id):
+        raise Problem(404, "payload.unknown", f"payload {descriptor.id.hex()} is not stored here: upload it first")
+    found = await within(request, view.publisher.publish(descriptor), wait_seconds(request))
+    if found is None:
+        detail = f"no quorum of validators has acknowledged payload {descriptor.id.hex()} yet: ask again"
+        raise Problem(503, "payload.unacknowledged", detail, headers={"Retry-After": "1"})
+    return json(
+        AvailabilityAnswer(
+            payload=descriptor.id.hex(),
+            verdict=found.acknowledgement.verdict,
+            validators=tuple(seal.validator for seal in found.seals),
+            certificate=encode(found).hex(),
+        )
+    )
+
+
+async def _write_chunks(
+    request: web.Request, view: NodeView, descriptor: PayloadDescriptor, first: int, last: int
+) -> bytes:
+    """Write the body chunk by chunk and return its SHA-256."""
+    running = sha256()
+    missing = set(view.payloads.missing_chunks(descriptor.id))
+    for start in range(first, last + 1, CHUNK_BYTES):
+        length = min(CHUNK_BYTES, last + 1 - start)
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                chunk = await request.content.readexactly(length)
+        except TimeoutError as error:
+            detail = f"nothing came for {STALLED_SECONDS:.0f} s: ask what is missing and go on from there"
+            raise Problem(400, "payload.stalled", detail) from error
+        except asyncio.IncompleteReadError as error:
+            raise Problem(
+                400, "payload.short_body", f"bytes {first} to {last} were needed, the body ended early"
+            ) from error
+        running.update(chunk)
+        if start // CHUNK_BYTES in missing:
+            await view.payloads.write_chunk(descriptor.id, start // CHUNK_BYTES, chunk)
+    return running.digest()
+
+
+def _descriptor(request: web.Request) -> PayloadDescriptor:
+    size = integer(request.match_info["size"], "size", low=SALT_BYTES, high=PAYLOAD_BYTES_MAX)
+    root = Digest(hex_bytes(request.match_info["root"], "root", length=32))
+    return msgspec.convert(PayloadDescriptor(size, root), PayloadDescriptor)
+
+
+def _content_range(request: web.Request, descriptor: PayloadDescriptor) -> tuple[int, int]:
+    text = request.headers.get("Content-Range", f"bytes 0-{descriptor.size - 1}/{descriptor.size}")
+    match = _CONTENT_RANGE.fullmatch(text)
+    first, last, size = (int(group) for group in match.groups()) if match else (0, -1, 0)
+    whole = first % CHUNK_BYTES == 0 and ((last + 1) % CHUNK_BYTES == 0 or last + 1 == descriptor.size)
+    if size != descriptor.size or not first <= last < size or not whole:
+        detail = (
+            f"Content-Range must be bytes FIRST-LAST/{descriptor.size} of whole chunks of {CHUNK_BYTES} bytes "
+            f"(the last may be shorter), got {text[:80]!r}"
+        )
+        raise Problem(400, "payload.range", detail)
+    if request.content_length != last + 1 - first:
+        detail = f"Content-Length {last + 1 - first} is needed for {text[:80]}, got {request.content_length}"
+        raise Problem(400, "payload.range", detail)
+    return first, last
+
+
+def _state(view: NodeView, descriptor: PayloadDescriptor) -> UploadAnswer:
+    stored = view.payloads.has(descriptor.id)
+    missing: list[int] = [] if stored else _missing(view, descriptor)
+    return UploadAnswer(
+        payload=descriptor.id.hex(),
+        size=descriptor.size,
+        stored=stored,
+        verdict=view.payloads.verdict(descriptor.id) if stored else None,
+        missing=tuple(missing[:MISSING_SHOWN_MAX]),
+        missing_count=len(missing),
+    )
+
+
+def _missing(view: NodeView, descriptor: PayloadDescriptor) -> list[int]:
+    try:
+        return view.payloads.missing_chunks(descriptor.id)
+    except LookupError:
+        return list(range(descriptor.chunk_count))
+
+
+_PATH: Final = r"/v1/payloads/{size:\d+}-{root:[0-9a-f]+}"
+ROUTES = (
+    web.get(_PATH, upload_state, allow_head=False),
+    web.put(_PATH, upload),
+    web.get(_PATH + "/certificate", certificate, allow_head=False),
+)

@@ -1,0 +1,206 @@
+"""The server: all resources together, and the limits around them. One law: a client can make the node wait, never grow.
+
+Beside each resource's own limits: at most `REQUESTS_MAX` requests at once, bodies of at most `access.BODY_BYTES_MAX`
+except uploads (which go to the disk as they come), heads of at most 16 KiB, and no cross-origin access.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from ipaddress import ip_address
+from time import perf_counter
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from node.api import (
+    accounts,
+    blocks,
+    evaluations,
+    events,
+    health,
+    model_files,
+    models,
+    participants,
+    payloads,
+    proofs,
+    rounds,
+    state,
+    status,
+    tasks,
+    transactions,
+    updates,
+)
+from node.api.access import BODY_BYTES_MAX
+from node.api.answering import CLOSING, VIEW
+from node.api.problem import Problem, problems
+from node.metrics import NodeMetrics
+from node.view import NodeView
+
+REQUESTS_MAX: Final = 512
+HEAD_BYTES_MAX: Final = 16_384
+SHUTDOWN_SECONDS: Final = 2.0
+RESOURCES: Final = (
+    status,
+    blocks,
+    transactions,
+    accounts,
+    participants,
+    tasks,
+    rounds,
+    updates,
+    models,
+    model_files,
+    evaluations,
+    proofs,
+    state,
+    payloads,
+    events,
+    health,
+)
+_REQUESTS: Final[web.AppKey[asyncio.Semaphore]] = web.AppKey("requests")
+_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_LOOPBACK_ONLY: Final[web.AppKey[bool]] = web.AppKey("loopback_only")
+
+log = structlog.get_logger(__name__)
+
+
+class InsecureBindError(ValueError):
+    """The API would be reachable from other machines without TLS."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"[api] host {host} can be reached from other machines: set tls_certificate and tls_key, or use 127.0.0.1"
+        )
+        self.host = host
+
+
+class ApiServer:
+    """The HTTP API of one node: `start`, `port`, `stop`."""
+
+    def __init__(
+        self,
+        view: NodeView,
+        metrics: NodeMetrics,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Prepare the server.
+
+        Args:
+            view: the node.
+            metrics: its figures.
+            host: address to listen on.
+            port: 0 picks a free one.
+            tls: demanded for any host but loopback.
+
+        Raises:
+            InsecureBindError: it is missing.
+        """
+        if tls is None and not is_loopback(host):
+            raise InsecureBindError(host)
+        self._host = host
+        self._wanted_port = port
+        self._tls = tls
+        self._app = make_application(view, metrics, loopback_only=is_loopback(host))
+        self._runner = web.AppRunner(
+            self._app,
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            handler_cancellation=True,
+            max_line_size=HEAD_BYTES_MAX,
+            max_field_size=HEAD_BYTES_MAX,
+        )
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the port is in use.
+        """
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._wanted_port, ssl_context=self._tls, reuse_address=True)
+        await site.start()
+        log.info("api.listening", host=self._host, port=self.port)
+
+    @property
+    def port(self) -> int:
+        """Port that it listens on."""
+        address: tuple[str, int] = self._runner.addresses[0]
+        return address[1]
+
+    async def stop(self) -> None:
+        """Answer those who wait and close all connections."""
+        self._app[CLOSING].set()
+        await self._runner.cleanup()
+
+
+def make_application(view: NodeView, metrics: NodeMetrics, *, loopback_only: bool = True) -> web.Application:
+    """Return the application with all routes."""
+    app = web.Application(middlewares=[_measured, problems, _bounded, _same_origin], client_max_size=BODY_BYTES_MAX)
+    app[VIEW] = view
+    app[CLOSING] = asyncio.Event()
+    app[health.METRICS] = metrics
+    app[events.STREAMS] = asyncio.Semaphore(events.STREAMS_MAX)
+    app[payloads.UPLOADS] = asyncio.Semaphore(payloads.UPLOADS_MAX)
+    app[_REQUESTS] = asyncio.Semaphore(REQUESTS_MAX)
+    app[_LOOPBACK_ONLY] = loopback_only
+    for resource in RESOURCES:
+        app.router.add_routes(resource.ROUTES)
+    app.on_response_prepare.append(_harden)
+    return app
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether nobody on another machine can connect to this address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@web.middleware
+async def _measured(request: web.Request, handler: Handler) -> web.StreamResponse:
+    start = perf_counter()
+    response = await handler(request)
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "unknown"
+    observed = request.app[health.METRICS].requests.labels(request.method, route, str(response.status))
+    observed.observe(perf_counter() - start)
+    return response
+
+
+@web.middleware
+async def _bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    requests = request.app[_REQUESTS]
+    if requests.locked():
+        raise Problem(503, "node.busy", f"{REQUESTS_MAX} requests run already: try again", headers={"Retry-After": "1"})
+    async with requests:
+        return await handler(request)
+
+
+@web.middleware
+async def _same_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what a web page elsewhere would ask through its visitor's browser, by CORS or by rebinding a name."""
+    name = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
+    if request.app[_LOOPBACK_ONLY] and name not in _LOCAL_NAMES:
+        detail = f"this API listens on loopback only; Host must be one of {sorted(_LOCAL_NAMES)}, got {name[:80]!r}"
+        raise Problem(403, "request.host", detail)
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2] != request.host:
+        raise Problem(403, "request.origin", f"cross-origin requests are not answered, got one from {origin[:80]!r}")
+    return await handler(request)
+
+
+async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    response.headers.setdefault("Cache-Control", "no-cache")
+    response.headers["Server"] = "foedus"

@@ -1,0 +1,34 @@
+"""`/v1/status`, `/v1/validators`: how the node is doing, and who decides."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from node.api.answering import VIEW, json
+from node.api.answers import ValidatorItem, ValidatorsAnswer
+
+
+async def status(request: web.Request) -> web.Response:
+    """Tell how the node is doing."""
+    return json(request.app[VIEW].status())
+
+
+async def validators(request: web.Request) -> web.Response:
+    """Tell who decides the next height."""
+    view = request.app[VIEW]
+    members = view.validators()
+    tip = view.store.tip()
+    items = tuple(
+        ValidatorItem(name=one.name, public_key=one.public_key.hex(), address=one.address) for one in members.members
+    )
+    return json(
+        ValidatorsAnswer(
+            height=1 if tip is None else tip.height + 1,
+            quorum=members.quorum,
+            faulty_max=members.faulty_max,
+            items=items,
+        )
+    )
+
+
+ROUTES = (web.get("/v1/status", status), web.get("/v1/validators", validators))

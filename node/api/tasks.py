@@ -1,0 +1,70 @@
+"""`/v1/tasks`: what is learned and how far it is."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from fl.records import TaskState
+from fl.state import TASK_PREFIX, decoded, task_key, task_of
+from node.api.answering import VIEW, json, limit_of
+from node.api.answers import RuleAnswer, TaskAnswer, TasksAnswer, TensorAnswer
+from node.api.problem import Problem
+from node.view import NodeView
+
+
+async def tasks(request: web.Request) -> web.Response:
+    """List tasks, ascending by id; `?after=` an id, `?limit=`."""
+    limit = limit_of(request)
+    after = request.query.get("after")
+    rows = request.app[VIEW].store.state_items(
+        TASK_PREFIX, after=b"" if after is None else task_key(after[:64]), limit=limit
+    )
+    items = tuple(_answer(decoded(value, TaskState)) for _, value in rows)
+    return json(TasksAnswer(items=items, next=items[-1].id if len(items) == limit else None))
+
+
+async def task(request: web.Request) -> web.Response:
+    """Give one task."""
+    return json(_answer(require_task(request.app[VIEW], request.match_info["task"])))
+
+
+def require_task(view: NodeView, name: str) -> TaskState:
+    """Return a task.
+
+    Raises:
+        Problem: 404 `task.unknown`.
+    """
+    found = task_of(view.state(), name)
+    if found is None:
+        raise Problem(404, "task.unknown", f"there is no task {name[:64]!r}: see /v1/tasks")
+    return found
+
+
+def _answer(state: TaskState) -> TaskAnswer:
+    spec, rule = state.spec, state.spec.rule
+    tensors = tuple(TensorAnswer(name=one.name, shape=one.shape, exponent=one.exponent) for one in spec.schema.tensors)
+    return TaskAnswer(
+        id=spec.id,
+        description=spec.description,
+        digest=spec.digest.hex(),
+        status=state.status,
+        round=state.round,
+        version=state.version,
+        certified=state.certified,
+        rounds=spec.rounds,
+        rule=RuleAnswer(
+            rule=rule.rule, f=rule.f, pre=rule.pre, keep=rule.keep, weight_cap_permille=rule.weight_cap_permille
+        ),
+        clip_norm=spec.clip_norm,
+        updates_min=spec.updates_min,
+        updates_max=spec.updates_max,
+        collect_ms=spec.collect_ms,
+        aggregate_ms=spec.aggregate_ms,
+        tensors=tensors,
+        parameters=spec.schema.size,
+        participants=spec.participants,
+        approvals=state.approvals,
+    )
+
+
+ROUTES = (web.get("/v1/tasks", tasks), web.get("/v1/tasks/{task}", task))

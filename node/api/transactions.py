@@ -1,0 +1,152 @@
+"""`/v1/transactions`: what members said, what became of it, and where to say more."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+
+from ledger.digest import Digest
+from ledger.fields import Height
+from ledger.merkle import prove
+from ledger.transaction import TRANSACTION_BYTES_MAX, decode_transaction, transaction_id
+from node.api.access import signed_body
+from node.api.answering import (
+    VIEW,
+    digest_of,
+    hex_bytes,
+    json,
+    limit_of,
+    optional_integer,
+    wait_seconds,
+    within,
+)
+from node.api.answers import InclusionAnswer, SubmittedAnswer, TransactionAnswer, TransactionItem, TransactionsAnswer
+from node.api.blocks import MESSAGE_PACK, receipt_answer
+from node.api.problem import Problem
+from node.store import StoredTransaction
+from node.view import NodeView
+
+KIND_CHARACTERS_MAX = 64
+
+
+class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """JSON form of a transaction that is submitted."""
+
+    transaction: str
+    """Canonical bytes in hex."""
+
+
+async def transactions(request: web.Request) -> web.Response:
+    """List transactions, newest first; `?kind=`, `?sender=`, `?before=` a cursor, `?limit=`."""
+    limit = limit_of(request)
+    kind, sender = request.query.get("kind"), request.query.get("sender")
+    found = request.app[VIEW].store.transactions(
+        before=optional_integer(request, "before"),
+        limit=limit,
+        kind=None if kind is None else kind[:KIND_CHARACTERS_MAX],
+        sender=None if sender is None else hex_bytes(sender, "sender", length=32),
+    )
+    items = tuple(_item(one) for one in found)
+    more = len(found) == limit and found[-1].sequence > 1
+    return json(TransactionsAnswer(items=items, next=found[-1].sequence if more else None))
+
+
+async def transaction(request: web.Request) -> web.Response:
+    """Give one transaction with its receipt and its inclusion proof."""
+    store = request.app[VIEW].store
+    identity = digest_of(request, "id")
+    found = store.transaction(identity)
+    if found is None:
+        detail = f"no block holds transaction {identity.hex()}: it waits, or was never submitted here"
+        raise Problem(404, "transaction.unknown", detail)
+    certified = store.certified_block(found.height)
+    assert certified is not None, "a transaction's block is stored with it"
+    proof = prove(certified.block.transactions, found.index)
+    said = decode_transaction(found.raw)
+    return json(
+        TransactionAnswer(
+            id=identity.hex(),
+            height=found.height,
+            index=found.index,
+            kind=said.kind,
+            sender=said.sender.hex(),
+            nonce=said.nonce,
+            raw=found.raw.hex(),
+            receipt=receipt_answer(found.receipt),
+            inclusion=InclusionAnswer(
+                index=proof.index, count=proof.count, path=tuple(step.hex() for step in proof.path)
+            ),
+        )
+    )
+
+
+async def submit(request: web.Request) -> web.Response:
+    """Take a transaction; `?wait=committed` answers once it stands in a block, or with 202 when that takes too long."""
+    wait = request.query.get("wait", "")
+    if wait not in {"", "committed"}:
+        raise Problem(400, "request.invalid", f"wait: `committed` or nothing is needed, got {wait[:40]!r}")
+    raw = _raw_transaction(request, await signed_body(request))
+    view = request.app[VIEW]
+    known = view.store.transaction(transaction_id(raw))
+    identity = known.id if known is not None else await view.submit(raw)
+    if known is None and wait:
+        await within(request, _until_committed(view, identity), wait_seconds(request))
+        known = view.store.transaction(identity)
+    if known is None:
+        return json(SubmittedAnswer(id=identity.hex(), status="pending"), status=202)
+    return json(
+        SubmittedAnswer(
+            id=identity.hex(),
+            status="committed",
+            height=known.height,
+            index=known.index,
+            receipt=receipt_answer(known.receipt),
+        )
+    )
+
+
+async def _until_committed(view: NodeView, identity: Digest) -> None:
+    while view.store.transaction(identity) is None:
+        tip = view.store.tip()
+        await view.wait_for_block(Height(1 if tip is None else tip.height + 1))
+
+
+def _raw_transaction(request: web.Request, body: bytes) -> bytes:
+    match request.content_type:
+        case "application/msgpack" | "application/octet-stream":
+            return body
+        case "application/json":
+            try:
+                text = msgspec.json.decode(body, type=Submission).transaction
+                raw = bytes.fromhex(text)
+            except ValueError as error:
+                detail = f'a body {{"transaction": HEX}} is needed: {error}'
+                raise Problem(400, "request.invalid", detail) from error
+            if len(raw) <= TRANSACTION_BYTES_MAX:
+                return raw
+            detail = f"a transaction has at most {TRANSACTION_BYTES_MAX} bytes, got {len(raw)}"
+            raise Problem(413, "body.too_large", detail)
+        case other:
+            detail = f"{MESSAGE_PACK} or application/json is needed, got {other}"
+            raise Problem(415, "request.media_type", detail)
+
+
+def _item(one: StoredTransaction) -> TransactionItem:
+    said = decode_transaction(one.raw)
+    return TransactionItem(
+        id=one.id.hex(),
+        height=one.height,
+        index=one.index,
+        kind=said.kind,
+        sender=said.sender.hex(),
+        nonce=said.nonce,
+        code=one.receipt.code,
+        detail=one.receipt.detail,
+    )
+
+
+ROUTES = (
+    web.get("/v1/transactions", transactions),
+    web.post("/v1/transactions", submit),
+    web.get("/v1/transactions/{id}", transaction),
+)

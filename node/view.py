@@ -1,0 +1,149 @@
+"""What the HTTP API may see and do of a node. One law: the API knows this page of the node and nothing else."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from ledger.digest import Digest
+from ledger.fields import Height
+from ledger.payload import AvailabilityCertificate, PayloadDescriptor, Verdict
+from ledger.state_map import StateMap
+from ledger.validators import ValidatorSet
+from node.store import ChainReader
+
+
+class PeerLink(msgspec.Struct, frozen=True, kw_only=True):
+    """How this node and another one are connected."""
+
+    name: str
+    connected: bool
+    address: str = ""
+    round_trip_ms: float | None = None
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a node is doing."""
+
+    name: str
+    chain_id: str
+    """Hex."""
+
+    version: str
+    """Of the program."""
+
+    height: int
+    tip_id: str
+    """Hex; the chain id before the first block."""
+
+    tip_time_ms: int
+    view: int
+    """View of the height that is being decided."""
+
+    validator: bool
+    """Whether this node may vote on the next height."""
+
+    boot_epoch: int
+    peers: tuple[PeerLink, ...]
+    mempool_transactions: int
+    mempool_bytes: int
+    stuck: str = ""
+    """Why the chain does not go on though there is work; empty when it does."""
+
+
+class PayloadShelf(Protocol):
+    """Where payloads are kept."""
+
+    def has(self, payload_id: Digest) -> bool:
+        """Tell whether every chunk is verified and on disk."""
+        ...
+
+    def verdict(self, payload_id: Digest) -> Verdict:
+        """Return what the content check of a stored payload said."""
+        ...
+
+    async def stage(self, descriptor: PayloadDescriptor, *, owner: str) -> None:
+        """Begin, or go on with, receiving a payload of `owner`."""
+        ...
+
+    def missing_chunks(self, payload_id: Digest) -> list[int]:
+        """Return the indices still to be written of a staged payload."""
+        ...
+
+    async def write_chunk(self, payload_id: Digest, index: int, chunk: bytes) -> None:
+        """Write one chunk; again is no error."""
+        ...
+
+    async def finish(self, payload_id: Digest) -> Verdict:
+        """Check the root and keep the payload for good."""
+        ...
+
+    async def read(self, payload_id: Digest, offset: int, length: int) -> bytes:
+        """Return bytes of a stored payload, salt included; fewer at its end."""
+        ...
+
+
+class PayloadPublisher(Protocol):
+    """Who spreads payloads among the validators."""
+
+    async def publish(self, descriptor: PayloadDescriptor) -> AvailabilityCertificate:
+        """Return the certificate once a quorum keeps the stored payload."""
+        ...
+
+    async def obtain(self, descriptor: PayloadDescriptor) -> None:
+        """Fetch a payload from any holder when it is not stored here."""
+        ...
+
+
+class NodeView(Protocol):
+    """A running node, as its API sees it; everything happens in the node's event loop."""
+
+    @property
+    def chain_id(self) -> Digest:
+        """Chain that the node follows."""
+        ...
+
+    @property
+    def store(self) -> ChainReader:
+        """Blocks, transactions, receipts and state rows."""
+        ...
+
+    @property
+    def payloads(self) -> PayloadShelf:
+        """Updates and models on this node's disk."""
+        ...
+
+    @property
+    def publisher(self) -> PayloadPublisher:
+        """Spreads payloads."""
+        ...
+
+    def state(self) -> StateMap:
+        """Return the state after the store's last block, in the same step of the loop."""
+        ...
+
+    def validators(self) -> ValidatorSet:
+        """Return the set that decides the next height."""
+        ...
+
+    def status(self) -> NodeStatus:
+        """Tell how the node is doing."""
+        ...
+
+    def next_free_nonce(self, sender: bytes) -> int:
+        """Return the first nonce of `sender` that is neither used nor waiting."""
+        ...
+
+    async def submit(self, raw: bytes) -> Digest:
+        """Queue a transaction and spread it; again is no error.
+
+        Raises:
+            MempoolError: it cannot wait here.
+            RefusalError: the application does not let it wait.
+        """
+        ...
+
+    async def wait_for_block(self, height: Height) -> None:
+        """Return once the block at `height` has been appended; cancel to give up."""
+        ...
