@@ -102,7 +102,9 @@ def _payload(transaction: Transaction, record_type: type[PayloadT]) -> PayloadT:
     try:
         return decode(transaction.payload, record_type, bytes_max=TRANSACTION_BYTES_MAX)
     except CodecError as error:
-        raise RefusalError("transaction.malformed", f"kind {transaction.kind}: {error}") from error
+        # Not the decoder's words: receipts are hashed, and a library's messages change from version to version.
+        detail = f"the payload is not the canonical encoding of a {record_type.__name__}"
+        raise RefusalError("transaction.malformed", detail) from error
 
 
 def _sender(state: StateReader, transaction: Transaction) -> Participant:

@@ -47,7 +47,8 @@ class TensorSpec(Record):
     """One named tensor and its grids."""
 
     name: str
-    """1..`NAME_CHARACTERS_MAX` printable characters, unique in the schema."""
+    """1..`NAME_CHARACTERS_MAX` printable ASCII characters, unique in the schema: what else is printable depends on the
+    Unicode version of the machine."""
 
     shape: tuple[int, ...]
     """At most `DIMENSIONS_MAX` dimensions, each at least 1; () is a scalar."""
@@ -59,8 +60,8 @@ class TensorSpec(Record):
     """Initial e_t: an update word is worth 2^(e_t - 13), so the update's entries lie within 2^e_t."""
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.name) <= NAME_CHARACTERS_MAX or not self.name.isprintable():
-            message = f"a tensor's name needs 1 to {NAME_CHARACTERS_MAX} printable characters, got {self.name!r}"
+        if not 1 <= len(self.name) <= NAME_CHARACTERS_MAX or not (self.name.isascii() and self.name.isprintable()):
+            message = f"a tensor's name needs 1 to {NAME_CHARACTERS_MAX} printable ASCII characters, got {self.name!r}"
             raise SchemaError(message)
         if self.name in RESERVED_NAMES:
             raise SchemaError(f"{self.name!r} has another meaning in model files; give the tensor another name")

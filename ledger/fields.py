@@ -13,7 +13,8 @@ from ledger.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, PublicKey, Signat
 
 UINT_MAX: Final = 2**63 - 1
 NAME_CHARACTERS_MAX: Final = 64
-NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+NAME_PATTERN: Final = r"^(?!.*\n)[a-z0-9][a-z0-9._-]{0,63}$"
+"""`$` alone would let a line feed at the end pass."""
 
 Height = NewType("Height", int)
 """Position of a block in the chain; the first block has height 1."""
