@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import version
-from time import time_ns
+from statistics import median
+from time import perf_counter, time_ns
 from typing import Final, assert_never
 
 import structlog
@@ -23,6 +25,7 @@ from ledger.fields import Height
 from ledger.identity import SigningKey
 from ledger.payload import PayloadDescriptor
 from ledger.state_map import StateMap
+from ledger.transaction import transaction_id
 from ledger.validators import ValidatorSet
 from node.blocks import BlockExchange
 from node.chain import Chain
@@ -43,6 +46,9 @@ HOUSEKEEPING_SECONDS: Final = 0.5
 
 RESENT_TRANSACTIONS_MAX: Final = 256
 """Waiting transactions that are said again at a time."""
+
+COMMITS_REMEMBERED: Final = 256
+"""Own transactions whose latency is averaged."""
 
 STUCK_MS_MIN: Final = 5_000
 """A chain with work whose last block is older than this is called stuck."""
@@ -136,6 +142,8 @@ class Node:
         self._connected_validators = self.chain.validators
         self._tasks: list[asyncio.Task[None]] = []
         self._appended = asyncio.Event()
+        self._queued_at: dict[Digest, float] = {}
+        self._commit_ms: deque[float] = deque(maxlen=COMMITS_REMEMBERED)
         self._waiting_before: set[bytes] = set()
 
     async def start(self) -> None:
@@ -206,6 +214,7 @@ class Node:
         """
         identity, new = self.mempool.add(raw, self.chain.state)
         if new:
+            self._queued_at[identity] = perf_counter()
             self.transport.broadcast(Channel.TRANSACTION, raw)
             self.driver.look_for_work()
         return identity
@@ -252,6 +261,7 @@ class Node:
             peers=links,
             mempool_transactions=len(self.mempool),
             mempool_bytes=self.mempool.size_bytes,
+            commit_ms=median(self._commit_ms) if self._commit_ms else None,
             stuck=self._why_stuck(links),
         )
 
@@ -330,6 +340,10 @@ class Node:
             self._connected_validators = execution.next_validators
             self.transport.update_validators(execution.next_validators)
             self.exchange.update_validators(execution.next_validators)
+        for raw in certified.block.transactions:
+            queued = self._queued_at.pop(transaction_id(raw), None)
+            if queued is not None:
+                self._commit_ms.append(1000 * (perf_counter() - queued))
         self._appended.set()
         self._appended = asyncio.Event()
 
@@ -343,6 +357,7 @@ class Node:
                 if raw in self._waiting_before:
                     self.transport.broadcast(Channel.TRANSACTION, raw)
             self._waiting_before = set(waiting)
+            self._queued_at = {key: at for key, at in self._queued_at.items() if key in self.mempool}
 
 
 def _limits(config: Config) -> MempoolLimits:

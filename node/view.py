@@ -48,6 +48,9 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     peers: tuple[PeerLink, ...]
     mempool_transactions: int
     mempool_bytes: int
+    commit_ms: float | None = None
+    """Median time from queueing a transaction here to its block being appended; None before the first."""
+
     stuck: str = ""
     """Why the chain does not go on though there is work; empty when it does."""
 

@@ -1,4 +1,4 @@
-"""The demo's processes: started with a log each, killed for real, always cleaned up. One law: none outlives the demo."""
+"""The demo's processes: started with a log each, killed for real, always cleaned up. One law: none outlives it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 STOP_SECONDS_MAX: Final = 10.0
 LOG_TAIL_LINES: Final = 15
@@ -33,7 +33,7 @@ class Processes:
 
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def __enter__(self) -> Processes:
+    def __enter__(self) -> Self:
         """Make the directory for logs."""
         self.logs.mkdir(parents=True, exist_ok=True)
         return self

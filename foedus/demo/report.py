@@ -1,0 +1,110 @@
+"""What a demo comes to: the global model against what else was possible, who was rejected, what the audit found.
+
+One law: figures are computed here from the certified model and the baselines, never taken from a trainer's word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from foedus.cli.output import Json
+from foedus.demo.use_case import Comparison, Score, UseCase, best
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything a demo can say at its end."""
+
+    use_case: UseCase
+    rule: str
+    rounds: int
+    """Certified."""
+
+    height: int
+    overall: Score
+    sites: Mapping[str, Score]
+    comparison: Comparison
+    rejected: Mapping[str, int]
+    refusals: tuple[tuple[str, str, str], ...]
+    """Participant, code and detail of updates that validation refused."""
+
+    validator_killed_at: int | None
+    """Height at which a validator was killed; None with `--no-fault`."""
+
+    validator_caught_up: bool | None
+    audit: Mapping[str, int]
+    seconds: float
+
+    def as_json(self) -> Mapping[str, Json]:
+        """Return the demo's one line of JSON."""
+        return {
+            "use_case": self.use_case.name,
+            "tier": "open",
+            "rule": self.rule,
+            "rounds": self.rounds,
+            "height": self.height,
+            "accuracy": self._figures(lambda score: round(score.accuracy, 4)),
+            "auc": self._figures(lambda score: None if score.auc is None else round(score.auc, 4)),
+            "rejected": dict(self.rejected),
+            "validator_killed_at": self.validator_killed_at,
+            "validator_caught_up": self.validator_caught_up,
+            "audit": dict(self.audit),
+            "seconds": round(self.seconds, 2),
+        }
+
+    def _figures(self, figure: Callable[[Score], float | None]) -> Mapping[str, Json]:
+        return {
+            "global": figure(self.overall),
+            "per_hospital_alone": {name: figure(score) for name, score in self.comparison.alone.items()},
+            "pooled": figure(self.comparison.pooled),
+            "mean_under_attack": figure(self.comparison.mean_under_attack),
+        }
+
+    def show(self, console: Console) -> None:
+        """Print the comparison for people."""
+        console.print()
+        console.print(self._comparison_table())
+        for name, count in self.rejected.items():
+            if count:
+                attacker = " (the attacker)" if name in self.use_case.malicious else ""
+                console.print(f"{name}{attacker}: {count} of its updates were refused or left out")
+        for name, code, detail in self.refusals:
+            console.print(f"  refused: {name}: {code}: {detail}")
+        if self.validator_killed_at is not None:
+            caught_up = "caught up and votes again" if self.validator_caught_up else "has NOT caught up"
+            console.print(f"validator killed with SIGKILL at height {self.validator_killed_at}, restarted: {caught_up}")
+        audit = self.audit
+        console.print(
+            f"audit from genesis: {audit['blocks']} blocks and {audit['updates']} updates checked, "
+            f"{audit['aggregates']} aggregates computed again, {audit['differences']} differences"
+        )
+        console.print(f"{self.rounds} rounds, height {self.height}, {self.seconds:.1f} s")
+
+    def _comparison_table(self) -> Table:
+        figure = self.use_case.figure
+        table = Table(title=f"{figure} over all held-out data", title_justify="left", header_style="bold")
+        table.add_column("")
+        table.add_column(figure, justify="right")
+        table.add_column("accuracy", justify="right")
+        rows = [(f"{name} alone", score) for name, score in self.comparison.alone.items()]
+        if len(rows) > len(self.use_case.organisations):
+            lone = max(self.comparison.alone.values(), key=lambda score: score.figure)
+            rows = [("best participant alone", lone)]
+        rows += [
+            ("pooled training (nobody may)", self.comparison.pooled),
+            ("plain mean under the same attack", self.comparison.mean_under_attack),
+            (f"Foedus under attack ({self.rule})", self.overall),
+        ]
+        for name, score in rows:
+            style = "bold green" if score is self.overall else None
+            table.add_row(name, f"{score.figure:.3f}", f"{score.accuracy:.3f}", style=style)
+        return table
+
+    @property
+    def beats_everybody_alone(self) -> bool:
+        """Whether the global model is better than each site's own."""
+        return self.overall.figure > best(list(self.comparison.alone.values()))
