@@ -1,0 +1,90 @@
+"""What goes wrong in a run, drawn from its seed. One law: the seed decides everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+US = 1_000
+"""Microseconds in a millisecond; virtual time is kept in microseconds."""
+
+LIARS = ("equivocator", "turncoat", "amnesiac", "replayer", "mute", "twins")
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """For a while, messages pass only inside the two halves."""
+
+    begin_us: int
+    end_us: int
+    half: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A node loses its process some effects after `time_us` and comes back later."""
+
+    time_us: int
+    node: int
+    effects: int
+    down_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Everything that a run is made from, besides the dice of single messages."""
+
+    seed: int
+    n: int
+    faulty_us: int
+    """When the faults stop."""
+
+    drop: float
+    duplicate: float
+    delay_us: int
+    slow: float
+    """How many messages take up to a hundred times longer."""
+
+    partitions: tuple[Partition, ...]
+    crashes: tuple[Crash, ...]
+    liars: tuple[tuple[int, str], ...]
+    skew_ms: tuple[int, ...]
+    transactions: int
+    slow_validation: float
+    followers: int
+
+    @classmethod
+    def draw(cls, seed: int, n: int, *, liar: str | None = None) -> Scenario:
+        """Draw a scenario; with `liar`, all liars are of that kind."""
+        dice = Random(f"scenario {seed} {n}")
+        faulty_us = dice.randrange(4_000, 15_000) * US
+        f = (n - 1) // 3
+        liars = dice.sample(range(n), dice.randint(0, f) if liar is None else f)
+        is_calm = dice.random() < 0.15
+        return cls(
+            seed,
+            n,
+            faulty_us,
+            0.0 if is_calm else dice.choice((0.0, 0.02, 0.1, 0.3)),
+            0.0 if is_calm else dice.choice((0.0, 0.05, 0.3)),
+            dice.choice((500, 2_000, 20_000)),
+            0.0 if is_calm else dice.choice((0.0, 0.02, 0.2)),
+            () if is_calm else tuple(_partition(dice, n, faulty_us) for _ in range(dice.randint(0, 3))),
+            () if is_calm else tuple(_crash(dice, n, faulty_us) for _ in range(dice.choice((0, 1, 3, 3 * n)))),
+            tuple((index, liar or dice.choice(LIARS)) for index in sorted(liars)),
+            tuple(dice.randint(-1_500, 1_500) for _ in range(n + 1)),
+            dice.randint(5, 30),
+            dice.choice((0.0, 0.0, 0.1)),
+            dice.randint(0, 1),
+        )
+
+
+def _partition(dice: Random, n: int, faulty_us: int) -> Partition:
+    begin = dice.randrange(faulty_us)
+    half = frozenset(dice.sample(range(n), dice.randint(1, max(1, n - 1))))
+    return Partition(begin, min(faulty_us, begin + dice.randrange(4_000 * US)), half)
+
+
+def _crash(dice: Random, n: int, faulty_us: int) -> Crash:
+    time = dice.randrange(faulty_us)
+    return Crash(time, dice.randrange(n), dice.randint(0, 12), dice.choice((5, 300, 2_500)) * US)
