@@ -4,8 +4,7 @@ Formula: R = sum of u_i over the m rows of the lowest score (`fl.aggregators.kru
 when that is 0.
 Breakdown point: f <= (n - 3) / 2.
 Minimum n: max(2f + 3, m + f), so that never more rows are kept than are promised honest.
-Source: Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent", NIPS 2017,
-section 5.
+Source: Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent", NIPS 2017.
 Differs from it in: exact integers and a stated tie rule; m = n - f unless the task says otherwise (as in ByzFL),
 where the paper leaves m open. The scores differ from ByzFL's by one neighbour, see `fl.aggregators.krum`.
 Cost: as Krum, with O(m d) for the result.

@@ -4,7 +4,7 @@ Formula: v_i = the sum of u_j over the n - f rows j nearest to i, itself include
 Breakdown point: that of the rule behind it, whose error under heterogeneous data it brings to the optimal order.
 Minimum n: 2f + 1.
 Source: Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by Mixing: A Recipe for Optimal Byzantine ML
-under Heterogeneity", AISTATS 2023, Algorithm 2.
+under Heterogeneity", AISTATS 2023.
 Differs from it in: integers; sums are kept and n - f joins the final denominator, so nothing is rounded. A linear
 rule behind it is carried out on the rows themselves, with coefficients that count how often a row is mixed in.
 Cost: O(n^2 d) for the Gram matrix, O(n f d) for the mixing.

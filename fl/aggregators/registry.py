@@ -115,7 +115,7 @@ def aggregate(
         UpdateRangeError: a word is beyond 8191.
         WeightError: a weight of a weighted rule is not a sample count.
 
-    Cost: as the rule's module says; memory is the result (8 d bytes) and about 20 MB.
+    Cost: as the rule's module says; memory is the result (8 d bytes) and less than 16 MB.
     """
     assert clip_norm >= 0, f"a clip norm is at least 0, got {clip_norm}"
     _require_arrays(updates, weights, segments)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fl.aggregators import Aggregation, RuleSpec, TooFewUpdatesError, aggregate, default_rule, minimum_updates
+from fl.aggregators import Aggregation, Retained, RuleSpec, TooFewUpdatesError, aggregate, default_rule, minimum_updates
 from fl.aggregators.clip import WHOLE
 from fl.aggregators.gram import gram_matrix
 from fl.aggregators.nnm import nearest_neighbourhoods
@@ -222,3 +222,8 @@ def test_every_rule_id_has_a_rule() -> None:
 
 def test_the_default_clips_then_mixes_then_trims() -> None:
     assert default_rule(2) == RuleSpec("trimmed-mean/1", 2, ("arc/1", "nnm/1"))
+
+
+@pytest.mark.parametrize("part, left_out", [((0, 1), True), ((1, 1), False), ((4, 8), False), ((3, 8), True)])
+def test_a_row_in_half_of_the_neighbourhoods_is_not_left_out(part: tuple[int, int], left_out: bool) -> None:
+    assert Retained(*part).left_out == left_out
