@@ -30,6 +30,7 @@ from consensus import (
     FetchEnded,
     MessageReceived,
     Notice,
+    NoticeKind,
     Persist,
     Replica,
     Send,
@@ -45,6 +46,7 @@ from ledger.block import Block, CertifiedBlock
 from ledger.execution import Execution, InvalidBlockError
 from ledger.fields import Height
 from node.chain import Chain
+from node.metrics import NodeMetrics
 from node.proposals import Proposals
 
 INBOX_MAX: Final = 20_000
@@ -90,6 +92,7 @@ class Driver:
         *,
         clock_ms: Callable[[], int],
         on_appended: Callable[[CertifiedBlock, Execution], None],
+        metrics: NodeMetrics,
     ) -> None:
         """Put the parts together; `run` sets them in motion.
 
@@ -101,6 +104,7 @@ class Driver:
             safety: keeps what must survive a crash.
             clock_ms: the time of day.
             on_appended: told of every block that has become part of the chain.
+            metrics: counts what the replica reports.
         """
         self._replica = replica
         self._chain = chain
@@ -109,35 +113,42 @@ class Driver:
         self._safety = safety
         self._clock_ms = clock_ms
         self._on_appended = on_appended
+        self._metrics = metrics
         self._messages: deque[bytes] = deque()
         self._internal: deque[Event] = deque([Started()])
         self._wake = asyncio.Event()
         self._timers: dict[TimerKind, asyncio.TimerHandle] = {}
         self._due: asyncio.TimerHandle | None = None
         self._workers: set[asyncio.Task[None]] = set()
-        self._work_known = False
-        self.messages_dropped = 0
-        self.evidence_count = 0
+        self._work_since_ms: int | None = None
 
     @property
     def view(self) -> int:
         """View that the replica is in."""
         return self._replica.view
 
+    @property
+    def waiting_ms(self) -> int:
+        """How long there has been work without a new block; 0 when there is none."""
+        return 0 if self._work_since_ms is None else max(0, self._clock_ms() - self._work_since_ms)
+
     def take_message(self, data: bytes) -> None:
         """Queue a consensus message; bounded, never blocks."""
         if len(self._messages) >= INBOX_MAX:
-            self.messages_dropped += 1
+            self._metrics.messages_dropped.labels("inbox-full").inc()
             return
         self._messages.append(data)
         self._wake.set()
 
     def look_for_work(self) -> None:
         """Tell the replica whether a block could be built now; call whenever that may have changed."""
-        has_work = self._proposals.has_work(self._clock_ms())
-        if has_work or self._work_known:
-            self._work_known = has_work
-            self._post(WorkArrived() if has_work else WorkGone())
+        now = self._clock_ms()
+        if self._proposals.has_work(now):
+            self._work_since_ms = now if self._work_since_ms is None else self._work_since_ms
+            self._post(WorkArrived())
+        elif self._work_since_ms is not None:
+            self._work_since_ms = None
+            self._post(WorkGone())
 
     async def run(self) -> None:
         """Run until cancelled.
@@ -247,6 +258,7 @@ class Driver:
 
     def _append(self, certified: CertifiedBlock) -> None:
         execution = self._proposals.append(certified)
+        self._work_since_ms = None
         self._on_appended(certified, execution)
         appended = BlockAppended(self._chain.height, self._chain.tip_id, self._chain.validators, self._chain.parameters)
         self._internal.appendleft(appended)
@@ -272,9 +284,12 @@ class Driver:
     def _report(self, report: Drop | Evidence | Notice) -> None:
         match report:
             case Drop(kind, sender, reason, detail):
+                self._metrics.messages_dropped.labels(reason.value).inc()
                 log.debug("message.dropped", kind=kind, sender=sender, reason=reason.value, detail=detail)
             case Evidence(offender):
-                self.evidence_count += 1
+                self._metrics.evidence.inc()
                 log.error("consensus.evidence", offender=offender)
             case Notice(kind, height, view, detail):
+                if kind is NoticeKind.VIEW_CHANGE_ASKED:
+                    self._metrics.view_changes.inc()
                 log.info("consensus.notice", kind=kind.value, height=height, view=view, detail=detail)

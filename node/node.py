@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from importlib.metadata import version
-from statistics import median
 from time import perf_counter, time_ns
 from typing import Final, assert_never
 
@@ -27,18 +26,21 @@ from ledger.payload import PayloadDescriptor
 from ledger.state_map import StateMap
 from ledger.transaction import transaction_id
 from ledger.validators import ValidatorSet
+from node.api.server import ApiServer
 from node.blocks import BlockExchange
 from node.chain import Chain
 from node.config import Config
 from node.driver import Driver
 from node.mempool import Mempool, MempoolError, MempoolLimits
+from node.metrics import NodeMetrics
 from node.payloads import PayloadExchange, PayloadStore
 from node.proposals import Proposals
 from node.results import ResultBook
+from node.standing import status_of
 from node.store import Store
 from node.tls import TransportIdentity
 from node.transport import GarbageFrameError, Transport
-from node.view import NodeStatus, PeerLink
+from node.view import NodeStatus
 from node.wire import Channel
 
 HOUSEKEEPING_SECONDS: Final = 0.5
@@ -49,9 +51,6 @@ RESENT_TRANSACTIONS_MAX: Final = 256
 
 COMMITS_REMEMBERED: Final = 256
 """Own transactions whose latency is averaged."""
-
-STUCK_MS_MIN: Final = 5_000
-"""A chain with work whose last block is older than this is called stuck."""
 
 log = structlog.get_logger(__name__)
 
@@ -135,15 +134,16 @@ class Node:
             addresses=config.peers,
             on_peer_connected=self._on_peer_connected,
         )
-        self._key = key
+        self.key: Final = key
         self._started = AsyncExitStack()
         self._started.callback(self.store.close)
         self._blocks = BlockExchange(self.transport, self.store)
         self._connected_validators = self.chain.validators
         self._tasks: list[asyncio.Task[None]] = []
         self._appended = asyncio.Event()
+        self.metrics: Final = NodeMetrics()
         self._queued_at: dict[Digest, float] = {}
-        self._commit_ms: deque[float] = deque(maxlen=COMMITS_REMEMBERED)
+        self.commit_ms: deque[float] = deque(maxlen=COMMITS_REMEMBERED)
         self._waiting_before: set[bytes] = set()
 
     async def start(self) -> None:
@@ -158,22 +158,32 @@ class Node:
         await self.exchange.start()
         started.push_async_callback(self.exchange.stop)
         started.push_async_callback(self.results.stop)
+        self.api = self._api_server()
+        await self.api.start()
+        started.push_async_callback(self.api.stop)
         self._tasks = [asyncio.create_task(self.driver.run()), asyncio.create_task(self._keep_house())]
         started.push_async_callback(self._cancel_tasks)
         log.info("node.started", chain=self.chain_id.hex(), height=self.chain.height, peer_port=self.transport.port)
 
+    def _api_server(self) -> ApiServer:
+        api, context = self.config.api, None
+        if api.tls_certificate is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(api.tls_certificate, api.tls_key)
+        return ApiServer(self, self.metrics, host=api.host, port=api.port, tls=context)
+
     def _assemble(self) -> None:
         self.exchange = PayloadExchange(
-            self.transport, self.payload_store, self._key, self.chain_id, self.chain.validators
+            self.transport, self.payload_store, self.key, self.chain_id, self.chain.validators
         )
         self.results = ResultBook(
-            self._key,
+            self.key,
             self.chain_id,
             Payloads(self.payload_store, self.exchange, self.config.node.name),
             broadcast=lambda data: self.transport.broadcast(Channel.RESULT, data),
             on_certifiable=self._look_for_work,
         )
-        self.proposals = Proposals(self.chain, self.mempool, self.results, self.application, self._key)
+        self.proposals = Proposals(self.chain, self.mempool, self.results, self.application, self.key)
         self.driver = Driver(
             self._replica(),
             self.chain,
@@ -182,6 +192,7 @@ class Node:
             self.store,
             clock_ms=clock_ms,
             on_appended=self._on_block,
+            metrics=self.metrics,
         )
 
     async def wait(self) -> None:
@@ -243,50 +254,18 @@ class Node:
 
     def status(self) -> NodeStatus:
         """Tell how the node is doing."""
-        chain = self.chain
-        links = tuple(
-            PeerLink(name=peer.name, connected=peer.connected, round_trip_ms=peer.round_trip_ms)
-            for peer in self.transport.peers()
-        )
-        return NodeStatus(
-            name=self.config.node.name,
-            chain_id=self.chain_id.hex(),
-            version=version("foedus"),
-            height=chain.height,
-            tip_id=chain.tip_id.hex(),
-            tip_time_ms=chain.tip_time_ms,
-            view=self.driver.view,
-            validator=chain.validators.index_of(self._key.public_key) is not None,
-            boot_epoch=self.store.boot_epoch,
-            peers=links,
-            mempool_transactions=len(self.mempool),
-            mempool_bytes=self.mempool.size_bytes,
-            commit_ms=median(self._commit_ms) if self._commit_ms else None,
-            stuck=self._why_stuck(links),
-        )
+        return status_of(self)
 
     async def wait_for_block(self, height: Height) -> None:
         """Return once the block at `height` has been appended; cancel to give up."""
         while self.chain.height < height:
             await self._appended.wait()
 
-    def _why_stuck(self, links: Sequence[PeerLink]) -> str:
-        if not self.proposals.has_work(clock_ms()) or clock_ms() - self.chain.tip_time_ms < STUCK_MS_MIN:
-            return ""
-        quorum, up = self.chain.validators.quorum, 1 + sum(link.connected for link in links)
-        if up < quorum:
-            away = ", ".join(link.name for link in links if not link.connected)
-            return f"{up} of {quorum} validators that a quorum needs are connected; away: {away}"
-        if self.results.divergent is not None:
-            task, number = self.results.divergent
-            return f"a quorum computed another result of {task}/{number} than this node: compare versions and machines"
-        return f"view {self.driver.view} of height {self.chain.next_height} has not decided yet"
-
     def _replica(self) -> Replica:
         height = self.chain.next_height
         return Replica(
             self.chain_id,
-            self._key,
+            self.key,
             self.chain.parameters,
             self.chain.validators,
             height=height,
@@ -333,6 +312,7 @@ class Node:
         self.driver.look_for_work()
 
     def _on_block(self, certified: CertifiedBlock, execution: Execution) -> None:
+        self.metrics.take_block(execution)
         for receipt in execution.receipts:
             for event in receipt.events:
                 log.info("event", height=certified.block.header.height, kind=event.kind, subject=event.subject)
@@ -343,7 +323,7 @@ class Node:
         for raw in certified.block.transactions:
             queued = self._queued_at.pop(transaction_id(raw), None)
             if queued is not None:
-                self._commit_ms.append(1000 * (perf_counter() - queued))
+                self.commit_ms.append(1000 * (perf_counter() - queued))
         self._appended.set()
         self._appended = asyncio.Event()
 

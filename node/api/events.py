@@ -1,7 +1,8 @@
 """`/v1/events`: what happens, as it happens. One law: after a break a client goes on exactly where it was.
 
 Server-sent events (WHATWG HTML, section 9.2): `id` is the event's number in the chain, `event` its kind, `data`
-JSON. A client that comes back with `Last-Event-ID`, or `?after=`, misses nothing; `?after=latest` begins with what comes next.
+JSON. A client that comes back with `Last-Event-ID`, or `?after=`, misses nothing; `?after=latest` begins with what
+comes next.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""`/v1/payloads/{size}-{root}`: uploads of an institution's own trainers. One law: what came in is never given out here.
+"""`/v1/payloads/{size}-{root}`: uploads of an institution's own trainers. One law: what came in never goes out.
 
 An upload is a sequence of PUTs, each with `Content-Range: bytes FIRST-LAST/SIZE` that begins at a chunk of 1 MiB and
-ends at one or at the payload's end. Chunks are on the disk as they come; after any interruption GET tells what is missing.
+ends at one or at the payload's end. Chunks are on the disk as they come; after any interruption GET tells what
+is missing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from node.api.access import require_body, require_participant
 from node.api.answering import VIEW, hex_bytes, integer, json, wait_seconds, within
 from node.api.answers import AvailabilityAnswer, UploadAnswer
 from node.api.problem import Problem
+from node.payloads.errors import UnknownPayloadError
 from node.view import NodeView
 
 MISSING_SHOWN_MAX: Final = 256
@@ -144,7 +146,7 @@ def _state(view: NodeView, descriptor: PayloadDescriptor) -> UploadAnswer:
 def _missing(view: NodeView, descriptor: PayloadDescriptor) -> list[int]:
     try:
         return view.payloads.missing_chunks(descriptor.id)
-    except LookupError:
+    except UnknownPayloadError:
         return list(range(descriptor.chunk_count))
 
 

@@ -14,6 +14,14 @@ from aiohttp.typedefs import Handler
 
 from ledger.application import RefusalError
 from node.mempool import MempoolError
+from node.payloads.errors import (
+    ChunkMismatchError,
+    PayloadError,
+    QuotaError,
+    RootMismatchError,
+    StorageError,
+    UnknownPayloadError,
+)
 from node.store import StoreError
 
 PROBLEM_TYPE: Final = "application/problem+json"
@@ -96,6 +104,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except MempoolError as error:
         status = 503 if error.code == "mempool.full" else 409 if "nonce" in error.code else 422
         return Problem(status, error.code, str(error)).response()
+    except PayloadError as error:
+        return _payload_problem(error).response()
     except StoreError as error:
         log.error("api.store", path=request.path, error=str(error))  # noqa: TRY400 - the message says all
         return Problem(503, "store.unavailable", "the node cannot read its store: see its log").response()
@@ -110,3 +120,19 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception:
         log.exception("api.fault", method=request.method, path=request.path)
         return Problem(500, "node.fault", "the node failed to answer: see its log").response()
+
+
+def _payload_problem(error: PayloadError) -> Problem:
+    match error:
+        case UnknownPayloadError():
+            return Problem(404, "payload.unknown", str(error))
+        case RootMismatchError() | ChunkMismatchError():
+            return Problem(422, "payload.mismatch", str(error))
+        case QuotaError():
+            return Problem(507, "payload.quota", str(error))
+        case StorageError():
+            log.error("api.payload_storage", error=str(error))
+            return Problem(507, "payload.storage", "the node's disk does not take the payload: see its log")
+        case _:
+            log.error("api.payload", error=str(error))
+            return Problem(503, "payload.unavailable", str(error))
