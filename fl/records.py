@@ -54,8 +54,8 @@ class TaskSpec(Record):
     """Exact model that the first round starts from; None for all zeros."""
 
     rule: RuleSpec
-    clip_norm: Uint
-    """Longest update counted in full, L2, in units of the round's finest grid; 0 for no bound."""
+    clip_norm_micros: Uint
+    """L2 length, in millionths, down to which longer updates are scaled; 0 for no bound."""
 
     updates_min: Annotated[int, Meta(ge=1, le=PARTICIPANTS_MAX)]
     """A round with fewer when its time is up has failed."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.aggregates import latest_closed
-from fl.aggregators import Aggregation, aggregate
+from fl.aggregators import Aggregation, aggregate, clip_norm_in_units
 from fl.grid import (
     GridError,
     apply_aggregate,
@@ -110,7 +110,7 @@ def compute(job: AggregationJob, base_payload: bytes | None, update_payloads: Se
         _rows(job, update_payloads),
         [update.samples for update in job.updates],
         schema.segments(exponents),
-        clip_norm=job.spec.clip_norm,
+        clip_norm=clip_norm_in_units(job.spec.clip_norm_micros, exponents),
     )
     words, saturated = apply_aggregate(model, aggregation.numerator, aggregation.denominator, exponents, schema)
     payload = MODEL_SALT + model_to_bytes(words)

@@ -226,7 +226,7 @@ class TaskAnswer(Answer, frozen=True):
     certified: int
     rounds: int
     rule: RuleAnswer
-    clip_norm: int
+    clip_norm_micros: int
     updates_min: int
     updates_max: int
     collect_ms: int

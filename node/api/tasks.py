@@ -55,7 +55,7 @@ def _answer(state: TaskState) -> TaskAnswer:
         rule=RuleAnswer(
             rule=rule.rule, f=rule.f, pre=rule.pre, keep=rule.keep, weight_cap_permille=rule.weight_cap_permille
         ),
-        clip_norm=spec.clip_norm,
+        clip_norm_micros=spec.clip_norm_micros,
         updates_min=spec.updates_min,
         updates_max=spec.updates_max,
         collect_ms=spec.collect_ms,

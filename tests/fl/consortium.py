@@ -36,6 +36,7 @@ from ledger.transaction import sign_transaction
 from ledger.validators import Validator, ValidatorSet
 
 CHAIN = digest("test-chain")
+GENESIS_HEIGHT = Height(0)
 SCHEMA = ModelSchema((TensorSpec("weight", (3, 2), 0), TensorSpec("bias", (2,), 0)))
 NAMES = ("cleveland", "hungary", "switzerland", "va")
 
@@ -63,7 +64,7 @@ def task_spec(**changes: object) -> TaskSpec:
         "schema": SCHEMA,
         "initial_model": None,
         "rule": RuleSpec("trimmed-mean/1", 1, ("nnm/1",)),
-        "clip_norm": 0,
+        "clip_norm_micros": 0,
         "updates_min": 3,
         "updates_max": 4,
         "collect_ms": 1_000,
@@ -80,7 +81,7 @@ class Consortium:
 
     state: StateMap
     validators: ValidatorSet
-    height: Height = Height(0)
+    height: Height = GENESIS_HEIGHT
     time_ms: int = 1_000
     parent_id: Digest = CHAIN
     application: FederatedLearning = field(default_factory=FederatedLearning)

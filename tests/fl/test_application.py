@@ -13,6 +13,7 @@ from fl.aggregators import RuleSpec
 from fl.genesis_state import InvalidLearningGenesisError
 from fl.records import EvaluationReport, TaskApproval, TaskProposal
 from fl.results import ComputedRound, InputError, closed_jobs, compute, model_words
+from fl.schema import ModelSchema, TensorSpec
 from fl.state import (
     active_tasks,
     evaluation_of,
@@ -115,7 +116,7 @@ def test_a_task_finishes_after_its_rounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "code"),
+    "changes, code",
     [
         ({"task": "lungs"}, "update.unknown_task"),
         ({"round": 2}, "update.early"),
@@ -280,7 +281,7 @@ def test_a_task_is_active_once_a_quorum_of_organisations_agreed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "code"),
+    "changes, code",
     [
         ({"updates_min": 2}, "task.unsound"),
         ({"updates_min": 4, "updates_max": 3}, "task.unsound"),
@@ -330,3 +331,18 @@ def test_a_result_is_kept_with_what_became_of_each_update() -> None:
     assert result is not None
     assert [c.participant for c in result.contributions] == list(NAMES)
     assert [c.left_out for c in result.contributions] == [False, False, False, True]
+
+
+def test_a_clip_norm_bounds_an_update_in_values_whatever_the_grid() -> None:
+    rule = RuleSpec("weighted-mean/1", 0)
+    lengths = []
+    for exponent in (-3, 1):
+        schema = ModelSchema((TensorSpec("weight", (2,), 0, exponent),))
+        consortium = Consortium.begin(
+            task_spec(schema=schema, rule=rule, updates_min=1, updates_max=1, clip_norm_micros=50_000)
+        )
+        words = np.array([3_000, 4_000], dtype=np.int16)
+        consortium.say("va", "update", consortium.update("va", words))
+        model = model_words(consortium.compute().model_payload, schema).astype(np.float64) / 2**24
+        lengths.append(float(np.hypot(*model)))
+    assert lengths == pytest.approx([0.05, 0.05], rel=0.01)
