@@ -1,0 +1,114 @@
+"""`foedus audit` and `foedus export`: a chain, checked and carried without a node. One law: they change nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foedus.cli.output import EXIT_DIFFERENT, AsJson, Json, print_facts, print_json, say
+
+if TYPE_CHECKING:
+    from foedus.audit import Report
+
+Genesis = Annotated[
+    Path | None,
+    typer.Option(
+        "--genesis", help="The genesis document that you trust; looked for beside a data directory by default."
+    ),
+]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands of this module."""
+    root.command("audit")(audit)
+    root.command("export")(export)
+
+
+def audit(
+    path: Annotated[Path, typer.Argument(help="A node's directory, its data directory or a copy of it, or an export.")],
+    *,
+    genesis: Genesis = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a chain from genesis, run every aggregate again, compare every stored byte; exit 3 on differences."""
+    from foedus.audit import audit as run
+    from foedus.audit import open_history
+
+    with open_history(path, genesis) as history, _progress("auditing", shown=not as_json) as on_block:
+        report = run(history, source=str(path), on_block=on_block)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report)
+    if report.differences:
+        sys.exit(EXIT_DIFFERENT)
+
+
+def export(
+    path: Annotated[Path, typer.Argument(help="A node's directory, its data directory or a copy of it.")],
+    target: Annotated[Path, typer.Argument(help="File to write.")],
+    *,
+    genesis: Genesis = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a node's chain, receipts and models (never an update) into one file that `foedus audit` checks anywhere."""
+    from foedus.audit import open_history
+    from foedus.audit.export import write_export
+
+    with open_history(path, genesis) as history, _progress("exporting", shown=not as_json) as on_block:
+        written = write_export(history, target, on_block=on_block)
+    facts: dict[str, Json] = {
+        "file": str(target),
+        "chain_id": history.document.chain_id.hex(),
+        "blocks": written.blocks,
+        "models": written.models,
+        "models_missing": written.models_missing,
+        "bytes": target.stat().st_size,
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts("Exported:", {name: str(value) for name, value in facts.items()})
+
+
+def _print(report: Report) -> None:
+    skipped = (
+        f" ({report.aggregates_skipped} more not: their updates are not here)" if report.aggregates_skipped else ""
+    )
+    print_facts(
+        f"Audit of {report.source}:",
+        {
+            "chain": report.chain_id.hex(),
+            "blocks": f"{report.blocks} executed again, with their certificates",
+            "transactions": f"{report.transactions} with their signatures and receipts",
+            "updates": f"{report.updates} accepted",
+            "aggregates": f"{report.aggregates} computed again{skipped}",
+            "payloads": f"{report.payloads} hashed again",
+            "state": f"{report.state_entries} entries",
+            "differences": str(report.differences),
+            "seconds": f"{report.seconds:.2f}",
+        },
+    )
+    for difference in report.found:
+        say(f"DIFFERS ({difference.kind}) {difference}")
+    if report.differences > len(report.found):
+        say(f"and {report.differences - len(report.found)} more")
+
+
+@contextmanager
+def _progress(what: str, *, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar on standard error while the work goes on, when a person sits there."""
+    if not shown or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda height, last: bar.update(task, completed=height, total=last)
