@@ -84,7 +84,7 @@ class Dialer:
         except (HandshakeRefusedError, aiohttp.WSServerHandshakeError, ssl.SSLError) as error:
             mesh.note_refusal(key, str(error))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            _log.debug("dial_failed", peer=self._member.name, attempt=self._attempts, reason=repr(error))
+            _log.debug("peer.dial_failed", peer=self._member.name, attempt=self._attempts, reason=repr(error))
         else:
             link = Link(socket, key, theirs, dialed=True, limits=mesh.limits)
             await mesh.carry(link)

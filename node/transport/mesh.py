@@ -148,6 +148,12 @@ class Transport:
         """Tell whether there is a direct link to a validator."""
         return self._validators.members[peer].transport_key in self._links
 
+    @property
+    def accepts_connections(self) -> bool:
+        """Tell whether others can open connections to this node, as far as the validator set knows."""
+        index = self._index.get(self.me)
+        return self.port != 0 and index is not None and bool(self._validators.members[index].address)
+
     def is_dialable(self, peer: int) -> bool:
         """Tell whether a validator has an address, so that `fetch` may reach it."""
         return bool(self.address_of(self._validators.members[peer]))
@@ -203,7 +209,7 @@ class Transport:
         """Log why there is no link to a peer, once for each reason."""
         if self._refusals.get(key) != reason:
             self._refusals[key] = reason
-            _log.warning("peer_refused", peer=self._name(key), reason=reason)
+            _log.warning("peer.refused", peer=self._name(key), reason=reason)
 
     async def carry(self, link: Link) -> None:
         """Use a link from after its handshake until it ends."""
@@ -219,15 +225,15 @@ class Transport:
             self._send_away(key, reason)
         except Exception:  # noqa: BLE001 - a bug in a handler must not end this node's dialing for good
             reason = "a handler failed"
-            _log.exception("frame_handler_failed", peer=self._name(key))
+            _log.exception("frame.handler_failed", peer=self._name(key))
         finally:
             self._remove_link(link)
-            _log.info("link_down", peer=self._name(key), reason=reason)
+            _log.info("link.down", peer=self._name(key), reason=reason)
 
     def _send_away(self, key: PublicKey, reason: str) -> None:
         away_ms = self.penalties.add(key, asyncio.get_running_loop().time())
         self._end_links(reason, lambda other: other == key)
-        _log.warning("peer_sent_garbage", peer=self._name(key), reason=reason, away_ms=away_ms)
+        _log.warning("peer.sent_garbage", peer=self._name(key), reason=reason, away_ms=away_ms)
 
     def _add_link(self, link: Link) -> None:
         key, others = link.peer, self._links.setdefault(link.peer, [])
@@ -239,7 +245,7 @@ class Transport:
         self._epochs[key] = link.hello.boot_epoch
         self._refusals.pop(key, None)
         self._on_neighbours(link, tuple(link.hello.neighbours))
-        _log.info("link_up", peer=self._name(key), dialed=link.dialed, boot_epoch=link.hello.boot_epoch)
+        _log.info("link.up", peer=self._name(key), dialed=link.dialed, boot_epoch=link.hello.boot_epoch)
         if first:
             self._tell_neighbours()
             if self._on_peer_connected is not None and key in self._index:
@@ -295,7 +301,7 @@ class Transport:
         except GarbageFrameError as error:
             if frame.kind is not Kind.RELAYED:
                 raise
-            _log.info("garbage_relayed", claimed_origin=self._name(frame.origin), reason=str(error))
+            _log.info("frame.garbage_relayed", claimed_origin=self._name(frame.origin), reason=str(error))
 
     def _queue(self, key: PublicKey, channel: Channel, message: bytes) -> None:
         link = self._links[key][0]

@@ -1,0 +1,104 @@
+"""What this node serves of payloads to other nodes. One law: nothing is taken that was not announced and asked for.
+
+| route | gives or takes |
+|---|---|
+| `GET /peer/payloads/{id}/hashes` | the chunk hashes of a stored payload, 32 bytes each |
+| `GET /peer/payloads/{id}/chunks/{index}` | one chunk |
+| `PUT /peer/payloads/{id}/hashes` | the same of a payload being fetched here; answered with the missing indices |
+| `PUT /peer/payloads/{id}/chunks/{index}` | one chunk of such a payload |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from ledger.digest import Digest
+from node.payloads.errors import (
+    ChunkMismatchError,
+    DamagedPayloadError,
+    PayloadError,
+    RootMismatchError,
+    UnknownPayloadError,
+)
+from node.payloads.pull import Pull
+from node.payloads.pushing import missing_to_bytes
+from node.payloads.store import PayloadStore
+
+_log: Final = structlog.get_logger("node.payloads")
+
+_HASHES: Final = r"/peer/payloads/{id:[0-9a-f]{64}}/hashes"
+_CHUNK: Final = r"/peer/payloads/{id:[0-9a-f]{64}}/chunks/{index:\d{1,5}}"
+
+
+class PayloadServer:
+    """The four routes."""
+
+    def __init__(self, store: PayloadStore, pull_of: Callable[[Digest], Pull | None]) -> None:
+        self._store: Final = store
+        self._pull_of: Final = pull_of
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return what the transport serves."""
+        return [
+            web.get(_HASHES, self._get_hashes, allow_head=False),
+            web.get(_CHUNK, self._get_chunk, allow_head=False),
+            web.put(_HASHES, self._put_hashes),
+            web.put(_CHUNK, self._put_chunk),
+        ]
+
+    async def _get_hashes(self, request: web.Request) -> web.Response:
+        try:
+            return web.Response(body=await self._store.hashes(_payload_id(request)))
+        except PayloadError as error:
+            raise _answer(error) from error
+
+    async def _get_chunk(self, request: web.Request) -> web.Response:
+        try:
+            chunk = await self._store.read_chunk(_payload_id(request), int(request.match_info["index"]))
+        except PayloadError as error:
+            raise _answer(error) from error
+        if not chunk:
+            raise web.HTTPNotFound(text="the payload has no such chunk")
+        return web.Response(body=chunk)
+
+    async def _put_hashes(self, request: web.Request) -> web.Response:
+        pull = self._require_pull(request)
+        try:
+            missing = await pull.take_hashes(await request.read())
+        except PayloadError as error:
+            raise _answer(error) from error
+        pull.wake()
+        return web.Response(body=missing_to_bytes(missing))
+
+    async def _put_chunk(self, request: web.Request) -> web.Response:
+        pull = self._require_pull(request)
+        try:
+            await pull.take_chunk(int(request.match_info["index"]), await request.read())
+        except PayloadError as error:
+            raise _answer(error) from error
+        pull.wake()
+        return web.Response()
+
+    def _require_pull(self, request: web.Request) -> Pull:
+        pull = self._pull_of(_payload_id(request))
+        if pull is None:
+            raise web.HTTPConflict(text="this payload is not being fetched here: announce it first")
+        return pull
+
+
+def _payload_id(request: web.Request) -> Digest:
+    return Digest(bytes.fromhex(request.match_info["id"]))
+
+
+def _answer(error: PayloadError) -> web.HTTPException:
+    if isinstance(error, UnknownPayloadError):
+        return web.HTTPNotFound(text=str(error))
+    if isinstance(error, ChunkMismatchError | RootMismatchError):
+        return web.HTTPUnprocessableEntity(text=str(error))
+    if isinstance(error, DamagedPayloadError):
+        _log.error("payload.damaged", reason=str(error))
+    return web.HTTPServiceUnavailable(text=str(error))
