@@ -1,0 +1,5 @@
+"""Measurements, never tests: figures with their command. One law: compare within one run, since machines are shared.
+
+python -m benchmarks.commit --json        # latency, throughput, memory, restart: n nodes as processes
+python -m benchmarks.light_proof --json   # size and cost of a light client's proof
+"""
