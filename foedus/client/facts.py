@@ -1,0 +1,87 @@
+"""Facts of the state, as records. One law: a fact counts as far as its proof goes.
+
+Each fact comes with a light proof. The path from the fact to the header's state root is always checked. With the
+genesis document in hand the header's certificate is checked too, so that a lying node is found out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from foedus.client.errors import NodeRefusedError, UnverifiedError
+from foedus.client.wire import Wire
+from ledger.application import STATE_VALUE_BYTES_MAX
+from ledger.codec import CodecError, Record, decode
+from ledger.digest import Digest
+from ledger.light import LightProof, LightProofError, StateFact, decode_light_proof, verify_light_proof
+from ledger.state_map import verify_state
+from ledger.validators import ValidatorSet
+
+FactT = TypeVar("FactT", bound=Record)
+
+_MESSAGE_PACK: Final = {"Accept": "application/msgpack"}
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a session takes for given."""
+
+    chain_id: Digest
+    validators: ValidatorSet | None
+    """Set of the genesis document; None when nobody gave the document, so that the node is trusted."""
+
+
+async def read_fact(wire: Wire, trust: Trust, key: bytes, fact_type: type[FactT]) -> FactT | None:
+    """Return the record under a key of the state, None when there is none.
+
+    Raises:
+        UnverifiedError: the node's proof does not hold.
+        NodeRefusedError, NodeUnreachableError: see `Wire.request`.
+    """
+    value = await _read(wire, trust, key)
+    if value is None:
+        return None
+    try:
+        return decode(value, fact_type, bytes_max=STATE_VALUE_BYTES_MAX)
+    except CodecError as error:
+        raise UnverifiedError(f"{wire.url} holds something else than {fact_type.__name__}: {error}") from error
+
+
+async def _read(wire: Wire, trust: Trust, key: bytes) -> bytes | None:
+    try:
+        reply = await wire.request("GET", f"/v1/proofs/state/{key.hex()}", headers=_MESSAGE_PACK)
+    except NodeRefusedError as error:
+        if error.code == "proof.no_block":
+            return await _read_unproven(wire, key)
+        raise
+    try:
+        return proven_value(trust, key, decode_light_proof(reply.body))
+    except (CodecError, LightProofError) as error:
+        raise UnverifiedError(f"{wire.url} proves the state wrongly: {error}") from error
+
+
+async def _read_unproven(wire: Wire, key: bytes) -> bytes | None:
+    """Read before block 1, when no quorum has signed any state yet."""
+    try:
+        return (await wire.request("GET", f"/v1/state/{key.hex()}")).body
+    except NodeRefusedError as error:
+        if error.code == "state.absent":
+            return None
+        raise
+
+
+def proven_value(trust: Trust, key: bytes, proof: LightProof) -> bytes | None:
+    """Return what a proof says about `key`.
+
+    Raises:
+        LightProofError: it proves something else or nothing.
+    """
+    if trust.validators is not None:
+        verify_light_proof(trust.chain_id, trust.validators, proof)
+    fact, header = proof.fact, proof.header
+    if not isinstance(fact, StateFact) or fact.key != key or header.chain_id != trust.chain_id:
+        raise LightProofError(f"a proof for key {key.hex()} of chain {trust.chain_id.hex()} was needed")
+    if not verify_state(header.state_root, key, fact.value, fact.path):
+        raise LightProofError(f"height {header.height}: the path does not lead from the fact to the state root")
+    return fact.value

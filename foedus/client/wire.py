@@ -1,0 +1,204 @@
+"""One HTTP request, again and again until the node answers. One law: only what is safe to repeat is repeated.
+
+Everything the API offers is: reads, and writes that do nothing when they come a second time. So a node may be
+restarted at any moment; a caller notices a pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import SystemRandom
+from time import monotonic, time_ns
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from foedus.client.errors import ClientError, NodeRefusedError, NodeUnreachableError
+from ledger.digest import Digest
+from ledger.identity import SigningKey
+from node.signed_request import signed_headers
+
+AnswerT = TypeVar("AnswerT")
+
+PATIENCE_SECONDS_DEFAULT: Final = 120.0
+CONNECT_SECONDS: Final = 5.0
+SILENT_SECONDS: Final = 60.0
+"""Longest wait for the next byte; above every long poll of the API."""
+
+BACK_OFF_SECONDS_MIN: Final = 0.05
+BACK_OFF_SECONDS_MAX: Final = 2.0
+ANSWER_BYTES_MAX: Final = 16 << 20
+_RETRIED: Final = frozenset({429, 502, 503, 504})
+_FINAL_CODES: Final = frozenset({"proof.no_block"})
+_random: Final = SystemRandom()
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    code: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A successful answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Wire:
+    """Requests to one node."""
+
+    def __init__(self, url: str, *, key: SigningKey | None, patience: float, tls_ca: str | None = None) -> None:
+        """Prepare; nothing is sent before the first request.
+
+        Args:
+            url: of the node's API, such as `http://127.0.0.1:8001`.
+            key: signs requests that need it.
+            patience: seconds without any answer after which to give up.
+            tls_ca: PEM file with the certificate that an `https` node shows; None for the system's authorities.
+
+        Raises:
+            ClientError: the URL is not one.
+        """
+        self.url: Final = url.rstrip("/")
+        if not self.url.startswith(("http://", "https://")) or not URL(self.url).host:
+            raise ClientError(f"a URL such as http://127.0.0.1:8001 is needed, got {url!r}")
+        self.key: Final = key
+        self.chain_id: Digest | None = None
+        """Set once it is known; signed requests need it."""
+
+        self._patience = patience
+        self._tls_ca = tls_ca
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
+        connector = aiohttp.TCPConnector(limit=8, ssl=_tls(self._tls_ca))
+        self._session = aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=False)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def answer(self, path: str, answer_type: type[AnswerT], *, signed: bool = False) -> AnswerT:
+        """Return the JSON answer to a GET.
+
+        Raises:
+            NodeRefusedError: the node said no.
+            NodeUnreachableError: it said nothing for too long.
+            ClientError: what it said is not such an answer.
+        """
+        return self.read(await self.request("GET", path, signed=signed), answer_type)
+
+    def read(self, reply: Reply, answer_type: type[AnswerT]) -> AnswerT:
+        """Return a reply's JSON.
+
+        Raises:
+            ClientError: it is not such an answer.
+        """
+        try:
+            return msgspec.json.decode(reply.body, type=answer_type)
+        except msgspec.MsgspecError as error:
+            raise ClientError(f"{self.url} does not speak this version of the API: {error}") from error
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        signed: bool = False,
+        bytes_max: int = ANSWER_BYTES_MAX,
+    ) -> Reply:
+        """Ask until there is an answer.
+
+        Args:
+            method: upper case.
+            path: path and query.
+            body: of the request.
+            headers: beside the signature's.
+            signed: whether to sign with the session's key.
+            bytes_max: longest answer.
+
+        Raises:
+            NodeRefusedError: the node said no.
+            NodeUnreachableError: it said nothing, or that it is busy, for too long.
+        """
+        deadline = monotonic() + self._patience
+        attempt = 0
+        while True:
+            try:
+                return await self._once(method, path, body, dict(headers or {}), bytes_max, signed=signed)
+            except NodeRefusedError as error:
+                if error.status not in _RETRIED or error.code in _FINAL_CODES:
+                    raise
+                last = str(error)
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
+                last = f"{type(error).__name__}: {error}"
+            pause = back_off(attempt)
+            if monotonic() + pause > deadline:
+                raise NodeUnreachableError(url=self.url, seconds=self._patience, last=last)
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def _once(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], bytes_max: int, *, signed: bool
+    ) -> Reply:
+        assert self._session is not None, "a wire is used inside `async with`"
+        if signed:
+            headers |= self._signature(method, path, body)
+        url = URL(self.url + path, encoded=True)
+        async with self._session.request(method, url, data=body or None, headers=headers) as response:
+            content = await _read_bounded(response, bytes_max)
+            if response.status >= 300:
+                raise _refusal(response.status, content)
+            return Reply(response.status, response.headers, content)
+
+    def _signature(self, method: str, path: str, body: bytes) -> dict[str, str]:
+        if self.key is None:
+            raise ClientError(f"{method} {path} needs a participant's key: foedus.connect(..., key=...)")
+        assert self.chain_id is not None, "a session knows its chain before it signs"
+        return signed_headers(self.key, self.chain_id, method, path, time_ns() // 1_000_000, body)
+
+
+def back_off(attempt: int) -> float:
+    """Return how many seconds to wait before attempt number `attempt` + 1, jittered so that clients spread out."""
+    longest = min(BACK_OFF_SECONDS_MAX, BACK_OFF_SECONDS_MIN * 2 ** min(attempt, 10))
+    jitter: float = _random.uniform(0.5, 1.0)
+    return longest * jitter
+
+
+async def _read_bounded(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > bytes_max:
+            raise ClientError(f"{response.url} sent more than {bytes_max} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _refusal(status: int, content: bytes) -> NodeRefusedError:
+    try:
+        problem = msgspec.json.decode(content, type=_Problem)
+    except msgspec.MsgspecError:
+        problem = _Problem()
+    detail = problem.detail or f"the node answered {status}"
+    return NodeRefusedError(status=status, code=problem.code or f"http.{status}", detail=detail)
+
+
+def _tls(path: str | None) -> ssl.SSLContext | bool:
+    return True if path is None else ssl.create_default_context(cafile=path)
