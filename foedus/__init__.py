@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         NodeUnreachableError,
         NotEnrolledError,
         RefusedError,
+        RoundOverError,
         UnverifiedError,
         UpdateRefusedError,
     )
@@ -41,6 +42,7 @@ __all__ = [
     "NotEnrolledError",
     "RefusedError",
     "Round",
+    "RoundOverError",
     "Session",
     "Submission",
     "UnverifiedError",

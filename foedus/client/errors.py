@@ -43,6 +43,10 @@ class UpdateRefusedError(RefusedError):
     """An update was not taken into its round: late, from the wrong base, a second one, ..."""
 
 
+class RoundOverError(UpdateRefusedError):
+    """The round closed before the update stood in the chain; go on with the next one."""
+
+
 class EvaluationRefusedError(RefusedError):
     """An evaluation was not recorded."""
 

@@ -1,4 +1,4 @@
-"""A participant's session with its node (asyncio), made by `opening.connect`. One law: whatever restarts, a script goes on.
+"""A participant's session with its node, for asyncio. One law: whatever restarts, a script goes on.
 
 What the session says to the chain is idempotent: a round that has this participant's update is not offered again, and
 an update or evaluation that is sent twice counts once.
@@ -28,6 +28,7 @@ from foedus.client.errors import (
     ClientError,
     EvaluationRefusedError,
     RefusedError,
+    RoundOverError,
     UnverifiedError,
     UpdateRefusedError,
 )
@@ -185,7 +186,8 @@ class Session:
         except RefusedError as error:
             if error.code == "update.duplicate":  # the same words are in the round already: an earlier try got through
                 return Submission(None, None, payload, update.saturated, update.norm)
-            raise UpdateRefusedError(error.code, error.detail) from error
+            refused = RoundOverError if error.code == "update.late" else UpdateRefusedError
+            raise refused(error.code, error.detail) from error
         return Submission(answer.id, answer.height, payload, update.saturated, update.norm)
 
     async def _say(self, kind: str, statement: UpdateSubmission | EvaluationReport) -> SubmittedAnswer:
@@ -279,7 +281,8 @@ class Round:
             clip: longest L2 norm of the difference; longer ones are scaled down before they leave.
 
         Raises:
-            UpdateRefusedError: the chain did not take it (`update.late`, `update.conflicting`, ...).
+            RoundOverError: the round closed without it; the next one will do.
+            UpdateRefusedError: the chain did not take it for another reason (`update.conflicting`, ...).
             InvalidUpdateError: names, shapes or dtypes differ, or an entry is NaN or infinite.
             NodeUnreachableError: the node did not answer for longer than the session is patient.
         """

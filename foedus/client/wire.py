@@ -175,9 +175,8 @@ class Wire:
 
 def back_off(attempt: int) -> float:
     """Return how many seconds to wait before attempt number `attempt` + 1, jittered so that clients spread out."""
-    longest = min(BACK_OFF_SECONDS_MAX, BACK_OFF_SECONDS_MIN * 2 ** min(attempt, 10))
-    jitter: float = _random.uniform(0.5, 1.0)
-    return longest * jitter
+    longest = min(BACK_OFF_SECONDS_MAX, BACK_OFF_SECONDS_MIN * (1 << min(attempt, 10)))
+    return longest * _random.uniform(0.5, 1.0)
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
