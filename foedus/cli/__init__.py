@@ -13,7 +13,7 @@ import sys
 
 import typer
 
-from foedus.cli import audit, local, node
+from foedus.cli import audit, local, models, node, queries, rounds
 from foedus.cli.output import CommandError, fail, is_debugging
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (local, node, audit):
+for module in (local, node, audit, queries, rounds, models):
     module.register(app)
 if importlib.util.find_spec("foedus.cli.demo") is not None:
     importlib.import_module("foedus.cli.demo").register(app)

@@ -58,6 +58,6 @@ def demo(  # noqa: PLR0913 - options of a command
     )
     outcome = run_demo(USE_CASES[use_case](), options)
     if not keep:
-        outcome.show(Console(stderr=as_json))
+        outcome.show(Console(stderr=as_json, soft_wrap=True))
     if as_json:
         print_json(outcome.as_json())

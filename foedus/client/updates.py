@@ -1,8 +1,8 @@
 """From trained arrays to an update. One law: the same training gives the same bytes.
 
 So submitting again is no second update. Everything here is pure. The payload's salt, which keeps others from guessing a
-small update from its digest, is derived from the participant's secret key, the round and the words: unknown to everybody
-else, equal when the work is repeated.
+small update from its digest, is derived from the participant's secret key, the round and the words: unknown to all
+others, equal when the work is repeated.
 """
 
 from __future__ import annotations

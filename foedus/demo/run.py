@@ -102,7 +102,9 @@ def run_demo(use_case: UseCase, options: Options) -> Outcome:
             height=height,
             overall=overall,
             sites=sites,
-            comparison=use_case.compare(options.rounds, options.malicious_from if options.attack else options.rounds + 1),
+            comparison=use_case.compare(
+                options.rounds, options.malicious_from if options.attack else options.rounds + 1
+            ),
             rejected=rejected,
             refusals=refusals,
             validator_killed_at=play.killed_at,
@@ -236,7 +238,7 @@ def _audit(consortium: LocalConsortium, name: str) -> dict[str, int]:
 
 
 def _keep_running(watch: Watch, consortium: LocalConsortium, processes: Processes, outcome: Outcome) -> None:
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     outcome.show(console)
     console.print(f"\nThe consortium keeps running; its data is in {consortium.directory}. Ctrl-C ends it.")
     for name, url in watch.urls.items():

@@ -26,7 +26,7 @@ class Display:
         """Choose the way to show it by what standard error is."""
         self._use_case = use_case
         self._rounds = rounds
-        self._console = Console(stderr=True, highlight=False, quiet=quiet)
+        self._console = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
         self._live = Live(console=self._console, refresh_per_second=8) if sys.stderr.isatty() and not quiet else None
         self._printed = 0
         self._notes: list[str] = []
