@@ -6,18 +6,18 @@ use `foedus.connect`, which also retries and verifies.
 
 from __future__ import annotations
 
-import http.client
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
 from foedus.cli.output import CommandError, Json, print_json
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+    from urllib.error import HTTPError
 
 AnswerT = TypeVar("AnswerT")
 
@@ -40,11 +40,14 @@ class Node:
         Raises:
             CommandError: it is no URL.
         """
+        from urllib.parse import urlsplit
+        from urllib.request import ProxyHandler, build_opener
+
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise CommandError(f"a URL such as {URL_DEFAULT} is needed, got {url}")
         self.url = url.rstrip("/")
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._opener = build_opener(ProxyHandler({}))
 
     def get(self, kind: type[AnswerT], /, *path: str | int, **query: str | int | None) -> AnswerT:
         """Return the answer at `/v1/<path>`.
@@ -69,6 +72,8 @@ class Node:
 
     def download(self, target: Path, *path: str | int) -> int:
         """Write an answer of any size to a new file and return its size; errors as `get`."""
+        from http.client import IncompleteRead
+
         if target.exists():
             raise CommandError(f"{target} exists; name another file, or remove it first")
         partial = target.with_name(f".{target.name}.part")
@@ -78,7 +83,7 @@ class Node:
                 while piece := response.read(FILE_PIECE_BYTES):
                     size += file.write(piece)
             partial.rename(target)
-        except http.client.IncompleteRead as error:
+        except IncompleteRead as error:
             raise CommandError(f"{self.url} ended its answer after {size} bytes; try again") from error
         finally:
             partial.unlink(missing_ok=True)
@@ -89,17 +94,22 @@ class Node:
         value: Json = json.loads(self.body(*path, **query))
         print_json(value)
 
-    def _open(self, path: Sequence[str | int], query: Mapping[str, str | int | None]) -> http.client.HTTPResponse:
+    def _open(self, path: Sequence[str | int], query: Mapping[str, str | int | None]) -> HTTPResponse:
+        from http.client import HTTPException
+        from urllib.error import HTTPError
+        from urllib.parse import quote, urlencode
+        from urllib.request import Request
+
         asked = urlencode({name: value for name, value in query.items() if value is not None})
         where = "/".join(quote(str(part), safe="") for part in path)
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
+        request = Request(  # noqa: S310 - the scheme was checked
             f"{self.url}/v1/{where}" + (f"?{asked}" if asked else ""), headers={"Accept": "application/json"}
         )
         try:
-            response: http.client.HTTPResponse = self._opener.open(request, timeout=SECONDS_MAX)
-        except urllib.error.HTTPError as error:
+            response: HTTPResponse = self._opener.open(request, timeout=SECONDS_MAX)
+        except HTTPError as error:
             raise CommandError(_problem(error)) from error
-        except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
+        except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise CommandError(
                 f"no node answers at {self.url} ({reason}); is it running? Name another one by --url or FOEDUS_URL"
@@ -122,7 +132,7 @@ class Node:
         raise CommandError(f"name one with --task: {', '.join(known)}" if known else "this chain has no task yet")
 
 
-def _problem(error: urllib.error.HTTPError) -> str:
+def _problem(error: HTTPError) -> str:
     """Return what an RFC 9457 problem says."""
     try:
         body = json.loads(error.read(65_536))

@@ -79,7 +79,7 @@ def task_show(
         f"Task {one.id}:",
         {
             "description": one.description,
-            "status": f"{one.status}, round {one.round}, certified {one.certified} of {one.rounds}, model {one.version}",
+            "status": f"{one.status}, round {one.round}, {one.certified}/{one.rounds} certified, model {one.version}",
             "rule": " -> ".join([*one.rule.pre, one.rule.rule]) + f", against {one.rule.f} liars",
             "updates": f"{one.updates_min} to {one.updates_max} a round",
             "time": f"{one.collect_ms} ms to collect, {one.aggregate_ms} ms to aggregate",
