@@ -141,7 +141,7 @@ class Publication:
             self._certificate.set_result(AvailabilityCertificate(acknowledgement, seals))
 
     def _push_to(self, peer: int) -> None:
-        """Push, since nobody can pull from a node that accepts no connections; f + 1 at once, others pull from those."""
+        """Push, since nobody can pull from here: to f + 1 peers at once; the others pull from those."""
         if peer in self._pushing or len(self._pushing) > self._validators.faulty_max:
             return
         self._pushing.add(peer)

@@ -30,7 +30,7 @@ async def until(condition: Callable[[], bool], *, patience_s: float = PATIENCE_S
         TimeoutError: it does not within `patience_s`.
     """
     async with asyncio.timeout(patience_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.002)
 
 
