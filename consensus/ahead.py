@@ -1,7 +1,7 @@
 """What others said about heights this replica has not reached. One law: every slot is there from the start.
 
 A few verified messages are kept, so that a replica that is a moment late loses nothing; the highest height each member
-has been seen at tells from whom blocks can be fetched.
+has been seen at tells whether blocks are missing and who has them.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ Early: TypeAlias = PrePrepare | Prepare | Commit | ViewChange
 _ORDER: Final[tuple[type[Early], ...]] = (PrePrepare, Prepare, Commit, ViewChange)
 
 
-class Ahead:
-    """Slots for messages of the next heights, and the height each member has been seen at."""
+class EarlyMessages:
+    """One slot for each of the next heights, each kind and each member."""
 
-    def __init__(self, members: int) -> None:
-        """Make room for the words of `members` validators."""
-        self._members: Final = members
-        self._heights: Final[list[Height]] = [Height(0)] * members
+    def __init__(self) -> None:
+        """Begin with empty slots."""
         self._slots: Final[dict[tuple[Height, type[Early], int], Early]] = {}
-        self._attempts = 0
+
+    def __len__(self) -> int:
+        """Return how many slots are in use."""
+        return len(self._slots)
 
     def wants(self, height: Height, message: Early, sender: int) -> bool:
         """Tell whether this message would be kept for later, seen from `height`."""
@@ -39,7 +40,7 @@ class Ahead:
         return known is None or message.view > known.view
 
     def keep(self, message: Early, sender: int) -> None:
-        """Keep a verified message that is wanted, instead of the sender's earlier one."""
+        """Keep a verified message of a member that is wanted, instead of its earlier one."""
         self._slots[message.height, type(message), sender] = message
 
     def take(self, height: Height) -> list[Early]:
@@ -51,27 +52,38 @@ class Ahead:
         now.sort(key=lambda item: (_ORDER.index(item[0][1]), item[0][2]))
         return [message for _, message in now]
 
+
+class Heights:
+    """The highest height at which each member has been seen, by its own signature."""
+
+    def __init__(self, members: int, one_honest: int) -> None:
+        """Make room for `members`; among `one_honest` of them at least one is honest."""
+        self._one_honest: Final = one_honest
+        self._seen: Final[list[Height]] = [Height(0)] * members
+        self._proven = Height(0)
+        self._attempts = 0
+
     def see(self, member: int, height: Height) -> None:
-        """Note that a member, by its own signature, works on `height`."""
-        self._heights[member] = max(self._heights[member], height)
+        """Note that a member says that it works on `height`."""
+        self._seen[member] = max(self._seen[member], height)
+
+    def prove(self, height: Height) -> None:
+        """Note that a verified commit certificate makes blocks below `height` final."""
+        self._proven = max(self._proven, height)
 
     def seen(self, member: int) -> Height:
         """Return the highest height the member has been seen at."""
-        return self._heights[member]
+        return self._seen[member]
 
-    def is_behind(self, height: Height) -> bool:
-        """Tell whether any member has been seen above `height`."""
-        return max(self._heights) > height
+    def goal(self) -> Height:
+        """Return the height that others have truly reached: proven, or said by one honest member at least."""
+        said = sorted(self._seen, reverse=True)[self._one_honest - 1]
+        return max(self._proven, said)
 
     def sources(self, height: Height) -> tuple[int, ...]:
-        """Return the members that are above `height`, those further ahead first, a different one first each time."""
-        above = [member for member in range(self._members) if self._heights[member] > height]
-        above.sort(key=lambda member: (-self._heights[member], member))
+        """Return the members above `height`, those further ahead first, beginning with another one each time."""
+        above = [member for member, seen in enumerate(self._seen) if seen > height]
+        above.sort(key=lambda member: (-self._seen[member], member))
         self._attempts += 1
         start = self._attempts % len(above) if above else 0
         return tuple(above[start:] + above[:start])
-
-    def target(self, height: Height) -> Height:
-        """Return the highest block worth asking for, seen from `height`."""
-        highest = max((seen for seen in self._heights), default=height)
-        return Height(min(highest - 1, height + FETCH_HEIGHTS_MAX - 1))

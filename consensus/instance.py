@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from consensus.ballots import Ballots
 from consensus.committee import Committee
 from consensus.events import (
     BlockBuilt,
     BlockValidated,
     BuildBlock,
     DropReason,
-    Evidence,
     NoticeKind,
     TimerKind,
     ValidateBlock,
@@ -25,22 +25,16 @@ from consensus.messages import (
     PrePrepare,
     ViewChange,
     ViewChangeCertificate,
-    Vote,
-    encode_message,
 )
 from consensus.outbox import Outbox
+from consensus.pace import Pace
 from consensus.proposal import Accepted, Position, UnacceptableError, require_proposal
-from consensus.view_change import ViewChangeBook, require_view_change, require_view_change_certificate
 from consensus.voter import Voter
-from consensus.votes import VoteBook
 from ledger.block import Block, CertifiedBlock
-from ledger.certificate import CertificateError, QuorumCertificate
+from ledger.certificate import QuorumCertificate
 from ledger.digest import Digest
 from ledger.fields import Height, View
 from ledger.parameters import ConsensusParameters
-
-PROPOSAL_RESENDS_EVERY: Final = 8
-"""A proposal, which may be large, is sent again at the ticks 1, 2, 4, 8, 16, 24, ... without progress."""
 
 
 class Instance:
@@ -71,20 +65,17 @@ class Instance:
         """The decided block, once it has been handed to the driver."""
 
         self._committee: Final = committee
-        self._parameters: Final = parameters
         self._position: Final = position
         self._voter: Final = voter
         self._outbox: Final = outbox
-        self._prepares: Final[VoteBook[Prepare]] = VoteBook(self.height, len(committee))
-        self._commits: Final[VoteBook[Commit]] = VoteBook(self.height, len(committee))
-        self._changes: Final = ViewChangeBook(self.height, len(committee))
+        self._ballots: Final = Ballots(committee, self.height, voter, outbox)
         self._accepted: Accepted | None = None
         self._valid_id: Digest | None = None
         self._work = False
         self._work_since_build = False
         self._building: View | None = None
         self._checking: Block | None = None
-        self._ticks = 0
+        self._pace: Final = Pace(committee, parameters, voter, outbox)
 
     @property
     def view(self) -> View:
@@ -95,11 +86,6 @@ class Instance:
     def is_appended(self) -> bool:
         """Tell whether this height is over."""
         return self.certified is not None
-
-    @property
-    def can_sign(self) -> bool:
-        """Tell whether this replica has a voice at this height."""
-        return self._voter.can_sign
 
     @property
     def is_primary(self) -> bool:
@@ -128,7 +114,7 @@ class Instance:
         words = self._voter.words
         prepare, commit = self._voter.last_prepare(), self._voter.last_commit()
         if words.prepare is not None and prepare is not None:
-            self._prepares.add(prepare)
+            self._ballots.prepares.add(prepare)
             self._valid_id = prepare.block_id
             if prepare.view == self.view:
                 is_new = self._demanded() is None
@@ -136,11 +122,11 @@ class Instance:
                     self.view, words.prepare.block, prepare.block_id, prepare.seal, not is_new, is_valid=True
                 )
         if words.view_change is not None:
-            self._changes.add(words.view_change)
+            self._ballots.changes.add(words.view_change)
         if prepare or commit or words.asked:
             self.say_again()
         if commit is not None:
-            self._commits.add(commit)
+            self._ballots.commits.add(commit)
             self._check_decided(commit)
         self._check_prepared()
         self._propose()
@@ -197,7 +183,7 @@ class Instance:
         self._valid_id = block.id
         is_new = self._demanded() is None
         self._accepted = Accepted(self.view, block, block.id, message.seal, not is_new, is_valid=True)
-        self._prepares.add(Prepare(self.height, self.view, block.id, message.seal))
+        self._ballots.prepares.add(Prepare(self.height, self.view, block.id, message.seal))
         self._outbox.broadcast(message)
         self._check_prepared()
 
@@ -213,31 +199,21 @@ class Instance:
         if message.view < self.view:
             return self._outbox.drop(message, sender, DropReason.STALE)
         if message.view == self.view and accepted is not None:
-            return self._judge_second_proposal(message, accepted)
+            return self._ballots.judge_second_proposal(message, accepted.seal.validator)
         try:
-            require_proposal(self._committee, self._position, message, self._changes)
+            require_proposal(self._committee, self._position, message, self._ballots.changes)
         except UnacceptableError as error:
             return self._outbox.drop(message, sender, error.reason, error.detail)
         if message.justification is not None and message.view > self.view:
             self._enter(message.justification)
         return self._accept(message)
 
-    def _judge_second_proposal(self, message: PrePrepare, accepted: Accepted) -> None:
-        first = Prepare(self.height, accepted.view, accepted.block_id, accepted.seal)
-        second = Prepare(self.height, message.view, message.block.id, message.seal)
-        if first.block_id == second.block_id or first.seal.validator != second.seal.validator:
-            self._outbox.drop(message, second.seal.validator, DropReason.DUPLICATE)
-        else:
-            self._judge_second_vote(first, second)
-
     def _accept(self, message: PrePrepare) -> None:
         block_id = message.block.id
         demanded = message.justification.prepared if message.justification else None
         accepted = Accepted(message.view, message.block, block_id, message.seal, demanded is not None)
         self._accepted = accepted
-        if message.seal.validator == self._committee.me:
-            self.lose_voice("a proposal that this process did not send")
-        self._count_primary(Prepare(self.height, message.view, block_id, message.seal))
+        self._ballots.count_proposal(message)
         if self.decision is not None:
             return self._finish(message.block)
         if not self._voter.can_vote:
@@ -245,12 +221,6 @@ class Instance:
         if block_id == self._valid_id:
             return self._prepare(accepted)
         return self._outbox.add(ValidateBlock(message.view, message.block, fresh=not accepted.prepared_before))
-
-    def _count_primary(self, vote: Prepare) -> None:
-        known = self._prepares.find(vote.seal.validator, vote.view)
-        if known is not None and known.block_id != vote.block_id:
-            self._outbox.add(Evidence(vote.seal.validator, encode_message(known), encode_message(vote)))
-        self._prepares.add(vote)
 
     def on_block_validated(self, event: BlockValidated) -> None:
         """Vote for a valid proposal; ask for the next view after an invalid one."""
@@ -273,7 +243,7 @@ class Instance:
         self._valid_id = accepted.block_id
         vote = self._voter.prepare(accepted.block)
         if vote is not None:
-            self._prepares.add(vote)
+            self._ballots.prepares.add(vote)
             self._outbox.broadcast(vote)
         self._check_prepared()
 
@@ -292,59 +262,29 @@ class Instance:
         """Count a PREPARE."""
         if vote.view < self.view:
             return self._outbox.drop(vote, vote.seal.validator, DropReason.STALE)
-        if self._may_count(self._prepares, vote):
-            self._prepares.add(vote)
+        if self._ballots.count_prepare(vote):
             self._check_prepared()
         return None
 
     def on_commit(self, vote: Commit) -> None:
         """Count a COMMIT, of whatever view."""
-        if self._may_count(self._commits, vote):
-            self._commits.add(vote)
+        if self._ballots.count_commit(vote):
             self._check_decided(vote)
-
-    def _may_count(self, book: VoteBook[Prepare] | VoteBook[Commit], vote: Vote) -> bool:
-        sender = vote.seal.validator
-        if sender >= len(self._committee):
-            self._outbox.drop(vote, sender, DropReason.NOT_A_MEMBER)
-            return False
-        known = book.find(sender, vote.view)
-        if known is not None and known.block_id != vote.block_id:
-            self._judge_second_vote(known, vote)
-            return False
-        if known is not None or not book.has_room(sender, vote.view):
-            self._outbox.drop(vote, sender, DropReason.DUPLICATE if known else DropReason.STALE)
-            return False
-        if not self._committee.is_signed_vote(vote):
-            self._outbox.drop(vote, sender, DropReason.BAD_SIGNATURE)
-            return False
-        if sender == self._committee.me:
-            self.lose_voice("a vote that this process did not cast")
-        return True
-
-    def _judge_second_vote(self, first: Vote, second: Vote) -> None:
-        offender = second.seal.validator
-        if not self._committee.is_signed_vote(second):
-            self._outbox.drop(second, offender, DropReason.BAD_SIGNATURE)
-            return
-        if offender == self._committee.me:
-            self.lose_voice("a second vote in one view")
-        self._outbox.add(Evidence(offender, encode_message(first), encode_message(second)))
 
     def _check_prepared(self) -> None:
         accepted = self._accepted
         if accepted is None or not accepted.is_valid or not self._voter.can_vote:
             return
-        certificate = self._prepares.certificate(accepted.view, accepted.block_id, self._committee.quorum)
+        certificate = self._ballots.prepares.certificate(accepted.view, accepted.block_id, self._committee.quorum)
         vote = self._voter.commit(certificate) if certificate else None
         if vote is not None:
-            self._commits.add(vote)
+            self._ballots.commits.add(vote)
             self._outbox.broadcast(vote)
             self._check_decided(vote)
 
     def _check_decided(self, vote: Commit) -> None:
         if self.decision is None:
-            self.decision = self._commits.certificate(vote.view, vote.block_id, self._committee.quorum)
+            self.decision = self._ballots.commits.certificate(vote.view, vote.block_id, self._committee.quorum)
             if self.decision is not None:
                 self._finish(None)
 
@@ -398,50 +338,29 @@ class Instance:
 
     def on_view_change(self, message: ViewChange) -> None:
         """Count a VIEW-CHANGE; follow f + 1, enter with Q."""
-        sender = message.claim.seal.validator
-        if sender >= len(self._committee):
-            return self._outbox.drop(message, sender, DropReason.NOT_A_MEMBER)
-        known = self._changes.highest(sender)
-        if message.view <= self.view or (known is not None and message.view < known.view):
-            return self._outbox.drop(message, sender, DropReason.STALE)
-        if known is not None and message.view == known.view and message.claim == known.claim:
-            return self._outbox.drop(message, sender, DropReason.DUPLICATE)
-        try:
-            require_view_change(self._committee, message)
-        except CertificateError as error:
-            return self._outbox.drop(message, sender, DropReason.BAD_CERTIFICATE, str(error))
-        if sender == self._committee.me:
-            self.lose_voice("a VIEW-CHANGE that this process did not send")
-        if known is not None and message.view == known.view:
-            return self._outbox.add(Evidence(sender, encode_message(known), encode_message(message)))
-        self._changes.add(message)
-        reached = self._changes.reached(self._committee.one_honest)
+        if not self._ballots.count_view_change(message, self.view):
+            return
+        reached = self._ballots.changes.reached(self._committee.one_honest)
         if reached > self._voter.words.asked:
             self._ask(reached)
-        return self._check_open()
+        self._check_open()
 
     def on_view_change_certificate(self, certificate: ViewChangeCertificate) -> None:
         """Enter the view that a quorum wants."""
-        if certificate.view <= self.view:
-            return self._outbox.drop(certificate, None, DropReason.STALE)
-        try:
-            require_view_change_certificate(self._committee, certificate, self._changes)
-        except CertificateError as error:
-            return self._outbox.drop(certificate, None, DropReason.BAD_CERTIFICATE, str(error))
-        return self._enter_and_forward(certificate)
+        if self._ballots.accept_certificate(certificate, self.view):
+            self._enter_and_forward(certificate)
 
     def _ask(self, view: View) -> None:
         message = self._voter.ask(view)
         if message is None:
             return
-        self._outbox.cancel(TimerKind.VIEW)
         self._outbox.notice(NoticeKind.VIEW_CHANGE_ASKED, self.height, view)
-        self._changes.add(message)
+        self._ballots.changes.add(message)
         self._outbox.broadcast(message)
         self._check_open()
 
     def _check_open(self) -> None:
-        certificate = self._changes.open(self.view, self._committee.quorum)
+        certificate = self._ballots.changes.open(self.view, self._committee.quorum)
         if certificate is not None:
             self._enter_and_forward(certificate)
 
@@ -453,79 +372,34 @@ class Instance:
     def _enter(self, certificate: ViewChangeCertificate) -> None:
         self._voter.enter(certificate)
         self._accepted = self._building = self._checking = None
-        self._ticks = 0
-        self._outbox.cancel(TimerKind.VIEW)
+        self._pace.begin_view()
         self._outbox.notice(NoticeKind.VIEW_ENTERED, self.height, self.view)
-
-    def lose_voice(self, what: str) -> None:
-        """Sign nothing more at this height: something was received that only this replica could have signed."""
-        if self._voter.can_sign:
-            self._voter.suspend()
-            self._outbox.cancel(TimerKind.VIEW)
-            self._outbox.notice(NoticeKind.SIGNED_ELSEWHERE, self.height, self.view, f"received {what}")
-
-    def retire(self) -> None:
-        """Sign nothing more at this height: a later one has been decided."""
-        self._voter.suspend()
-        self._outbox.cancel(TimerKind.VIEW)
 
     # R7 and R8: timers, and what is said again
 
-    def arm_timers(self) -> None:
-        """Arm what there is a reason for; called after every step."""
+    def arm_timers(self, *, is_waited_for: bool) -> None:
+        """Arm what there is a reason for; called after every step.
+
+        Args:
+            is_waited_for: there is a reason for a tick outside of this height.
+        """
         if self.is_appended:
             return
-        outbox = self._outbox
-        if not outbox.is_armed(TimerKind.RESEND) and self.is_under_way:
-            self.arm_resend()
-        may_time_out = self._voter.can_vote and self.decision is None
-        if not outbox.is_armed(TimerKind.VIEW) and may_time_out and self._has_reason():
-            outbox.arm(TimerKind.VIEW, self.height, self.view, view_timeout_ms(self._parameters, self.view))
+        if is_waited_for or self.is_under_way:
+            self._pace.arm_resend()
+        if not self._voter.can_vote or self.decision is not None:
+            self._outbox.cancel(TimerKind.VIEW)
+        elif self._has_reason():
+            self._pace.arm_view()
 
-    def arm_resend(self) -> None:
-        """Start the timer after which the last words are said again, with each member's own jitter."""
-        rho = self._parameters.resend_ms
-        jitter = ((self._committee.me or 0) * 37 + self._ticks * 53) % (rho // 4 + 1)
-        self._outbox.arm(TimerKind.RESEND, self.height, self.view, rho - rho // 8 + jitter)
+    def say_again(self) -> None:
+        """Say the last words of this height again: any of them may have been lost."""
+        if self.wanted_id is not None:
+            self._ask_for(self.wanted_id)
+        self._pace.say_again(self._ballots.prepares)
 
     def _has_reason(self) -> bool:
         """Tell whether a block may be expected: work, a proposal, a prepared block, or one honest member's word."""
         if self._work or self._accepted is not None or self._demanded() is not None:
             return True
-        voters = self._prepares.voters() | self._commits.voters() | self._changes.senders()
-        return len(voters) >= self._committee.one_honest
-
-    def say_again(self) -> None:
-        """Say the last words of this height again: any of them may have been lost."""
-        self._ticks += 1
-        words, outbox = self._voter.words, self._outbox
-        if self.wanted_id is not None:
-            self._ask_for(self.wanted_id)
-        if words.view_change is not None and words.view_change.view > self.view:
-            outbox.broadcast(words.view_change)
-        if words.entered is not None:
-            outbox.broadcast(words.entered)
-        self._propose_again()
-        for vote in (self._voter.last_prepare(), self._voter.last_commit()):
-            if vote is not None:
-                outbox.broadcast(vote)
-
-    def _propose_again(self) -> None:
-        proposal, ticks = self._voter.words.proposal, self._ticks
-        if proposal is None or proposal.view != self.view:
-            return
-        if ticks & (ticks - 1) and ticks % PROPOSAL_RESENDS_EVERY:
-            return
-        for member in range(len(self._committee)):
-            if member != self._committee.me and self._prepares.find(member, self.view) is None:
-                self._outbox.send(member, proposal)
-
-
-def view_timeout_ms(parameters: ConsensusParameters, view: View) -> int:
-    """Return how long a view may take: T0 * 1.5^view, at most Tmax, in milliseconds."""
-    delay_ms = parameters.view_timeout_ms
-    for _ in range(view):
-        if delay_ms >= parameters.view_timeout_ms_max:
-            break
-        delay_ms += (delay_ms + 1) // 2
-    return min(delay_ms, parameters.view_timeout_ms_max)
+        return len(self._ballots.voters()) >= self._committee.one_honest

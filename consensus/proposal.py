@@ -93,7 +93,6 @@ def require_proposal(committee: Committee, position: Position, message: PrePrepa
     if message.seal.validator != primary:
         raise UnacceptableError(DropReason.NOT_THE_PRIMARY, f"view {message.view} belongs to validator {primary}")
     position.require_header(message.block.header)
-    require_body(message.block)
     _require_demanded(message, primary)
     if not committee.is_vote(PREPARE, message.height, message.view, message.block.id, message.seal):
         raise UnacceptableError(DropReason.BAD_SIGNATURE, "")
@@ -102,6 +101,7 @@ def require_proposal(committee: Committee, position: Position, message: PrePrepa
             require_view_change_certificate(committee, message.justification, known)
         except CertificateError as error:
             raise UnacceptableError(DropReason.BAD_CERTIFICATE, str(error)) from error
+    require_body(message.block)
 
 
 def _require_demanded(message: PrePrepare, primary: int) -> None:

@@ -104,6 +104,10 @@ class Equivocator(Liar):
 class Turncoat(Liar):
     """A vote for everybody."""
 
+    def __init__(self, world: World, name: str, key: SigningKey, validators: ValidatorSet, skew_ms: int) -> None:
+        super().__init__(world, name, key, validators, skew_ms)
+        self._votes_left: dict[Digest, int] = {}
+
     def receive(self, data: bytes) -> None:
         """Vote for whatever is heard of, then behave well."""
         if self.is_up and self._world.dice.random() < 0.5:
@@ -117,6 +121,10 @@ class Turncoat(Liar):
         super().receive(data)
 
     def _vote_for(self, height: Height, view: View, block_id: Digest) -> None:
+        left = self._votes_left.setdefault(block_id, 20)
+        if left == 0:
+            return  # two of its kind would answer each other for ever
+        self._votes_left[block_id] = left - 1
         some = self._world.dice.sample(self.members, self._world.dice.randint(1, len(self.members)))
         self.say(some, self.vote(PREPARE, height, view, block_id))
         self.say(some, self.vote(COMMIT, height, view, block_id))

@@ -8,7 +8,7 @@ from hashlib import sha256
 from heapq import heappop, heappush
 from random import Random
 
-from consensus import CertifiedBlockReceived, FetchBlocks, FetchEnded
+from consensus import CertifiedBlockReceived, FetchBlocks, FetchEnded, Notice, NoticeKind
 from ledger.block import CertifiedBlock
 from ledger.identity import SigningKey
 from tests.simulation import toy
@@ -98,8 +98,12 @@ class Simulation:
     def broadcast(self, node: Node, data: bytes) -> None:
         """Send to everybody with another identity."""
         for other in self.nodes:
-            if other.index != node.index or other.index is None:
+            if other.index != node.index or other.index is None or self._is_echo(other):
                 self._post(node, other, data)
+
+    def _is_echo(self, node: Node) -> bool:
+        """Tell whether relays bring a node's own words back to it."""
+        return not isinstance(node, Liar) and self.dice.random() < self.scenario.duplicate / 2
 
     def send(self, node: Node, validator: int, data: bytes) -> None:
         """Send to one identity."""
@@ -136,6 +140,8 @@ class Simulation:
 
     def trace(self, node: Node, what: object) -> None:
         """Write down what happened."""
+        if isinstance(what, Notice) and what.kind is NoticeKind.SIGNED_ELSEWHERE and not isinstance(node, Liar):
+            raise BrokenPromiseError(f"{node.name} takes its own words for somebody else's: {what.detail}")
         line = f"{self.now_us} {node.name} {what!r}"
         self._trace.update(line.encode())
         if self.log is not None:
@@ -212,7 +218,7 @@ class Simulation:
     def _require_bounded(self) -> None:
         n = self.scenario.n
         for node in self.honest:
-            if len(node.replica._ahead._slots) > 8 * n or len(node.replica._answered) > 2 * n:
+            if len(node.replica._early) > 8 * n or len(node.replica._catch_up._answered) > 2 * n:
                 raise BrokenPromiseError(f"{node.name} keeps more than its slots")
 
     def _summary(self) -> str:
