@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from ledger.digest import Digest
 from ledger.payload import CHUNK_BYTES, PayloadDescriptor, Verdict, chunks_of, describe
@@ -56,7 +57,7 @@ class PayloadStore:
         self._erased: Final = inventory.erased
         self._scans: Final[dict[Digest, Scan]] = {}
         self._finishing: Final[dict[Digest, asyncio.Future[Verdict]]] = {}
-        self._beginning: Final[dict[Digest, asyncio.Lock]] = {}
+        self._locks: Final[WeakValueDictionary[Digest, asyncio.Lock]] = WeakValueDictionary()
         self._bytes_max: Final = bytes_max
         self._owner_bytes_max: Final = owner_bytes_max
         self._threads: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="payloads")
@@ -132,7 +133,7 @@ class PayloadStore:
             StorageError: the disk refuses.
         """
         payload_id = descriptor.id
-        async with self._beginning.setdefault(payload_id, asyncio.Lock()):
+        async with self._lock(payload_id):
             if payload_id in self._stored or (payload_id in self._scans and (not hashes or self._verifies(payload_id))):
                 return
             fresh = payload_id not in self._staged
@@ -168,13 +169,14 @@ class PayloadStore:
             ChunkMismatchError: wrong length, or not the chunk that the hashes name.
             StorageError: the disk refuses.
         """
-        if payload_id in self._stored:
-            return
-        scan, payload = self._scan(payload_id), self._staged[payload_id].payload
-        if scan.verified and index in scan.present:
-            return
-        on_grid = await self._in_thread(self.files.write, payload, index, chunk, verify=scan.verified)
-        scan.present[index] = on_grid
+        async with self._lock(payload_id):
+            if payload_id in self._stored:
+                return
+            scan, payload = self._scan(payload_id), self._staged[payload_id].payload
+            if scan.verified and index in scan.present:
+                return
+            on_grid = await self._in_thread(self.files.write, payload, index, chunk, verify=scan.verified)
+            scan.present[index] = on_grid
 
     async def receive(self, payload_id: Digest, first_chunk: int, stream: AsyncIterable[bytes]) -> None:
         """Write a stream of bytes that begins with chunk number `first_chunk`; errors as `write_chunk`.
@@ -271,21 +273,28 @@ class PayloadStore:
             await self._in_thread(self.files.discard, payload_id)
 
     async def _finish(self, payload_id: Digest) -> Verdict:
-        card, scan = self._staged[payload_id], self._scan(payload_id)
-        on_grid = [scan.present[index] for index in range(card.payload.chunk_count)]
-        try:
-            final = await self._in_thread(self.files.finish, card, on_grid)
-        finally:
-            if not (self.files.path / "staging" / payload_id.hex()).exists():
-                self._forget(payload_id)
-        self._stored[payload_id] = final
-        return final.verdict
+        async with self._lock(payload_id):
+            card, scan = self._staged[payload_id], self._scan(payload_id)
+            on_grid = [scan.present[index] for index in range(card.payload.chunk_count)]
+            try:
+                final = await self._in_thread(self.files.finish, card, on_grid)
+            finally:
+                if not (self.files.path / "staging" / payload_id.hex()).exists():
+                    self._forget(payload_id)
+            self._stored[payload_id] = final
+            return final.verdict
+
+    def _lock(self, payload_id: Digest) -> asyncio.Lock:
+        """One at a time touches a staged payload's files: it may be fetched and computed here in the same moment."""
+        lock = self._locks.get(payload_id)
+        if lock is None:
+            lock = self._locks[payload_id] = asyncio.Lock()
+        return lock
 
     def _forget(self, payload_id: Digest) -> None:
         self._stored.pop(payload_id, None)
         self._staged.pop(payload_id, None)
         self._scans.pop(payload_id, None)
-        self._beginning.pop(payload_id, None)
 
     def _card(self, payload_id: Digest) -> Card:
         card = self._stored.get(payload_id)

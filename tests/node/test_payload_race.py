@@ -1,0 +1,33 @@
+"""A model is computed here and fetched from a peer in the same moment: both find it stored, nobody fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from ledger.merkle import leaf_hash
+from ledger.payload import CHUNK_BYTES, chunks_of, describe
+from node.payloads import PayloadStore
+
+
+async def test_computing_and_fetching_a_payload_at_once_is_no_error(tmp_path: Path) -> None:
+    store = await PayloadStore.open(tmp_path, bytes_max=1 << 30)
+    try:
+        for _ in range(30):
+            payload = os.urandom(CHUNK_BYTES + 1_000)
+            await asyncio.gather(store.add(payload), *(_fetch(store, payload) for _ in range(3)))
+            descriptor = describe(payload)
+            assert store.has(descriptor.id)
+            assert await store.read(descriptor.id, 0, descriptor.size) == payload
+    finally:
+        await store.close()
+
+
+async def _fetch(store: PayloadStore, payload: bytes) -> None:
+    descriptor = describe(payload)
+    hashes = b"".join(leaf_hash(chunk) for chunk in chunks_of(payload))
+    await store.stage(descriptor, owner="peer", hashes=hashes)
+    for index, chunk in enumerate(chunks_of(payload)):
+        await store.write_chunk(descriptor.id, index, chunk)
+    await store.finish(descriptor.id)
