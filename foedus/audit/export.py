@@ -1,6 +1,7 @@
-"""Exports: a whole chain in one file, the same bytes from every node. One law: it never holds an individual update.
+"""Exports: a whole chain in one file. One law: it never holds an individual update.
 
-A plain tar archive that any tool opens, members in this order, all times and owners zero::
+A plain tar archive that any tool opens, members in this order, all times and owners zero, so that a node's chain always
+gives the same bytes. (Another node may have kept the signatures of another quorum: they are no part of a block.)::
 
     manifest.json            format, chain id, last height and block id
     genesis.json             the genesis document
