@@ -7,16 +7,21 @@ import os
 from pathlib import Path
 
 from ledger.merkle import leaf_hash
-from ledger.payload import CHUNK_BYTES, chunks_of, describe
+from ledger.payload import chunks_of, describe
 from node.payloads import PayloadStore
 
 
 async def test_computing_and_fetching_a_payload_at_once_is_no_error(tmp_path: Path) -> None:
     store = await PayloadStore.open(tmp_path, bytes_max=1 << 30)
     try:
-        for _ in range(30):
-            payload = os.urandom(CHUNK_BYTES + 1_000)
-            await asyncio.gather(store.add(payload), *(_fetch(store, payload) for _ in range(3)))
+        for _ in range(40):
+            payload = os.urandom(1_000)
+            added = asyncio.create_task(store.add(payload))
+            fetches = []
+            while not added.done() and len(fetches) < 12:  # one more starts at every step of the other's way
+                fetches.append(asyncio.create_task(_fetch(store, payload)))
+                await asyncio.sleep(0)
+            await asyncio.gather(added, *fetches)
             descriptor = describe(payload)
             assert store.has(descriptor.id)
             assert await store.read(descriptor.id, 0, descriptor.size) == payload
