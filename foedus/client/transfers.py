@@ -68,7 +68,7 @@ async def download(wire: Wire, path: str, descriptor: PayloadDescriptor) -> byte
 async def _send_missing(wire: Wire, path: str, payload: bytes, descriptor: PayloadDescriptor) -> None:
     state = await wire.answer(path, UploadAnswer, signed=True)
     while not state.stored:
-        first, last = _span(state.missing)
+        first, last = _span(state, descriptor.chunk_count)
         start, stop = first * CHUNK_BYTES, min((last + 1) * CHUNK_BYTES, descriptor.size)
         headers = {
             "Content-Range": f"bytes {start}-{stop - 1}/{descriptor.size}",
@@ -78,11 +78,18 @@ async def _send_missing(wire: Wire, path: str, payload: bytes, descriptor: Paylo
         state = wire.read(reply, UploadAnswer)
 
 
-def _span(missing: tuple[int, ...]) -> tuple[int, int]:
-    """Return the first consecutive missing chunks, as many as one request carries."""
+def _span(state: UploadAnswer, chunk_count: int) -> tuple[int, int]:
+    """Return the first consecutive missing chunks, as many as one request carries.
+
+    A node that was restarted in mid-upload says that all are missing until the first one comes again; so the first goes
+    alone.
+    """
+    missing = state.missing
     if not missing:
-        return 0, 0  # all chunks are there, but nobody has asked to finish: sending one again does
+        return 0, 0  # all chunks are there, but the upload was never finished: sending one again does that
     first = last = missing[0]
+    if state.missing_count == chunk_count:
+        return first, last
     for index in missing[1:CHUNKS_PER_REQUEST_MAX]:
         if index != last + 1:
             break

@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from random import SystemRandom
 from time import monotonic, time_ns
 from types import TracebackType
@@ -159,8 +160,8 @@ class Wire:
         assert self._session is not None, "a wire is used inside `async with`"
         if signed:
             headers |= self._signature(method, path, body)
-        url = URL(self.url + path, encoded=True)
-        async with self._session.request(method, url, data=body or None, headers=headers) as response:
+        url, data = URL(self.url + path, encoded=True), BytesIO(body) if body else None
+        async with self._session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
             content = await _read_bounded(response, bytes_max)
             if response.status >= 300:
                 raise _refusal(response.status, content)

@@ -91,7 +91,7 @@ def wait_seconds(request: web.Request) -> float:
     return float(integer(text, "timeout", low=0, high=int(WAIT_SECONDS_MAX)))
 
 
-async def within(request: web.Request, work: Awaitable[ResultT], seconds: float) -> ResultT | None:
+async def within(request: web.Request, seconds: float, work: Awaitable[ResultT]) -> ResultT | None:
     """Return what `work` gives, None when the time is over or the server shuts down first."""
     waiting = asyncio.ensure_future(work)
     closing = asyncio.ensure_future(request.app[CLOSING].wait())

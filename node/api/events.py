@@ -65,7 +65,7 @@ async def _follow(request: web.Request, response: web.StreamResponse, view: Node
         if not batch:
             tip = view.store.tip()
             height = Height(1 if tip is None else tip.height + 1)
-            await within(request, view.wait_for_block(height), KEEP_ALIVE_SECONDS)
+            await within(request, KEEP_ALIVE_SECONDS, view.wait_for_block(height))
             data = b"" if view.store.last_event() > after else b": still here\n\n"
         if data:
             async with asyncio.timeout(SLOW_CLIENT_SECONDS):

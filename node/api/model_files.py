@@ -121,7 +121,7 @@ async def _stored(request: web.Request, view: NodeView, model: ModelState) -> St
     if model.payload is None:
         return None
     if not view.payloads.has(model.payload.id):
-        await within(request, view.publisher.obtain(model.payload), OBTAIN_SECONDS)
+        await within(request, OBTAIN_SECONDS, view.publisher.obtain(model.payload))
     if not view.payloads.has(model.payload.id):
         detail = f"the payload of model {model.version} is not here and no validator gave it in time: try again"
         raise Problem(503, "model.unavailable", detail, headers={"Retry-After": "5"})

@@ -55,7 +55,7 @@ async def upload(request: web.Request) -> web.Response:
             503, "payload.busy", f"{UPLOADS_MAX} uploads run already: try again", headers={"Retry-After": "1"}
         )
     async with uploads:
-        await view.payloads.stage(descriptor, owner=participant.name)
+        await view.payloads.stage(descriptor, owner=f"participant:{participant.name}")
         came = await _write_chunks(request, view, descriptor, first, last)
         require_body(came, body_digest)
         if not view.payloads.missing_chunks(descriptor.id):
@@ -69,7 +69,7 @@ async def certificate(request: web.Request) -> web.Response:
     view, descriptor = request.app[VIEW], _descriptor(request)
     if not view.payloads.has(descriptor.id):
         raise Problem(404, "payload.unknown", f"payload {descriptor.id.hex()} is not stored here: upload it first")
-    found = await within(request, view.publisher.publish(descriptor), wait_seconds(request))
+    found = await within(request, wait_seconds(request), view.publisher.publish(descriptor))
     if found is None:
         detail = f"no quorum of validators has acknowledged payload {descriptor.id.hex()} yet: ask again"
         raise Problem(503, "payload.unacknowledged", detail, headers={"Retry-After": "1"})

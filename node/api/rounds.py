@@ -26,7 +26,7 @@ async def rounds(request: web.Request) -> web.Response:
     wait_after = optional_integer(request, "wait_after")
     require_task(view, name)
     if wait_after is not None:
-        await within(request, _until_after(view, name, wait_after), wait_seconds(request))
+        await within(request, wait_seconds(request), _until_after(view, name, wait_after))
     rows = view.store.state_items_down(
         rounds_prefix(name), before=None if before is None else round_key(name, min(before, ROUND_MAX)), limit=limit
     )

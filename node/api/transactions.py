@@ -90,7 +90,7 @@ async def submit(request: web.Request) -> web.Response:
     known = view.store.transaction(transaction_id(raw))
     identity = known.id if known is not None else await view.submit(raw)
     if known is None and wait:
-        await within(request, _until_committed(view, identity), wait_seconds(request))
+        await within(request, wait_seconds(request), _until_committed(view, identity))
         known = view.store.transaction(identity)
     if known is None:
         return json(SubmittedAnswer(id=identity.hex(), status="pending"), status=202)

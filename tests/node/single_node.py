@@ -37,9 +37,9 @@ from node.api.server import ApiServer
 from node.chain import Chain
 from node.mempool import Mempool, MempoolLimits
 from node.metrics import NodeMetrics
+from node.payloads import PayloadStore
 from node.store import Store
 from node.view import NodeStatus, PeerLink
-from tests.node.memory_payloads import PayloadStore
 
 ORGANISATIONS: Final = ("alpha", "beta", "gamma", "delta")
 VALIDATOR_KEYS: Final = {name: SigningKey(bytes([1, place]) * 16) for place, name in enumerate(ORGANISATIONS)}
