@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
+from weakref import WeakSet
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -32,6 +33,7 @@ class BulkGate:
         self._index_of: Final = index_of
         self._slots: Final = asyncio.Semaphore(limits.bulk_requests_max)
         self._held: Final[Counter[int]] = Counter()
+        self._connections: Final[WeakSet[asyncio.Transport]] = WeakSet()
         self._rate: Final = TokenBucket(limits.bulk_bytes_per_s_max, asyncio.get_running_loop().time())
 
     @property
@@ -44,9 +46,16 @@ class BulkGate:
 
         return admit
 
+    def abort(self) -> None:
+        """Drop every connection, without waiting for the other side's farewell."""
+        for connection in list(self._connections):
+            connection.abort()
+
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         peer = self._authenticate(request)
         request[PeerKey] = peer
+        if request.transport is not None:
+            self._connections.add(request.transport)
         if request.path == FRAMES_PATH:
             return await handler(request)
         if self._held[peer] >= self._limits.bulk_requests_per_peer_max:

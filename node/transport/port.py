@@ -38,6 +38,7 @@ class Port:
         self._context: ssl.SSLContext | None = None
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._gate: BulkGate | None = None
 
     def add_routes(self, routes: Iterable[web.RouteDef]) -> None:
         """Serve these as well, from `open` on."""
@@ -52,7 +53,7 @@ class Port:
         """
         if self._listen is None:
             return
-        gate = BulkGate(self._mesh.limits, self._mesh.index_of)
+        gate = self._gate = BulkGate(self._mesh.limits, self._mesh.index_of)
         application = web.Application(middlewares=[gate.middleware], client_max_size=REQUEST_BYTES_MAX)
         application.add_routes(self._routes)
         self._context = self._identity.server_context(pinned)
@@ -76,12 +77,19 @@ class Port:
         if self._context is not None:
             pin(self._context, keys)
 
-    async def close(self) -> None:
-        """Stop listening and end every request."""
+    def stop_listening(self) -> None:
+        """Accept no more connections."""
         if self._server is not None:
             self._server.close()
+
+    async def close(self) -> None:
+        """End every request."""
+        self.stop_listening()
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._gate is not None:
+            self._gate.abort()
+            await asyncio.sleep(0)  # the loop closes aborted sockets in its next turn
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
         transport = request.transport
