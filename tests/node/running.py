@@ -37,7 +37,7 @@ WAIT_SECONDS_MAX = 30.0
 def heart_task(**changes: object) -> TaskSpec:
     """Return the preset's task with short deadlines, with changes."""
     spec = PRESETS["heart"].task(NAMES, None, None)
-    return msgspec.structs.replace(spec, **({"collect_ms": 2_000, "aggregate_ms": 5_000} | changes))
+    return msgspec.structs.replace(spec, **({"collect_ms": 5_000, "aggregate_ms": 10_000} | changes))
 
 
 def small_schema(size: int) -> ModelSchema:
@@ -110,9 +110,11 @@ class RunningConsortium:
 
     async def fill_round(self, rows: NDArray[np.int16], names: Sequence[str] = NAMES) -> int:
         """Submit one row a participant; return the round's number."""
-        number = self.round(names[0]).number
+        number = max(self.round(name).number for name in names)
+        for name in names:
+            await self.until(name, lambda name=name: self.round(name).number == number)  # type: ignore[misc]
         receipts = await asyncio.gather(*(self.update(name, row) for name, row in zip(names, rows, strict=False)))
-        assert [receipt.code for receipt in receipts] == ["ok"] * len(receipts)
+        assert [receipt.code for receipt in receipts] == ["ok"] * len(receipts), receipts
         return number
 
     def round(self, name: str, number: int | None = None) -> RoundState:
