@@ -16,6 +16,7 @@ from genesis.document import document_text
 from ledger.payload import describe
 from ledger.transaction import transaction_id
 from node.payloads import PayloadFiles
+from node.payloads.sealing import seal
 from node.store import OtherChainError, Store, StoreError
 from tests.foedus.kept import change, copied, keep
 from tests.recorded import Recorded, document_of
@@ -59,15 +60,20 @@ def test_an_audit_changes_nothing(data: Path) -> None:
     assert before.items() <= {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}.items()
 
 
-def test_a_running_node_can_be_audited(recorded: Recorded, data: Path) -> None:
-    """The audit sees the moment it began; what is appended meanwhile is not an extra row."""
-    store = Store.open(data, recorded.document.chain_id)
-    try:
-        with open_history(data) as history:
-            store.persist_safety(msgspec.convert(2 * ROUNDS + 1, int), [b"said meanwhile"])  # type: ignore[arg-type]
-            assert audit(history).found == []
-    finally:
-        store.close()
+def test_a_running_node_can_be_audited(tmp_path: Path) -> None:
+    """The audit sees the moment it began; what is appended meanwhile is no extra row."""
+    history = Recorded.begin()
+    history.learn()
+    data = keep(history, tmp_path / "node")
+    history.block()
+    with (
+        Store.open(data, history.document.chain_id) as store,
+        open_history(data) as opened,
+    ):
+        store.append(history.blocks[-1], history.executions[-1])
+        report = audit(opened)
+    assert (report.blocks, report.found) == (2, [])
+    assert audited(data).blocks == 3
 
 
 def test_a_node_without_blocks_is_audited(tmp_path: Path) -> None:
@@ -194,6 +200,16 @@ def test_a_flipped_byte_of_a_payload_names_the_transaction_that_brought_it(
     path.write_bytes(flipped(path.read_bytes()))
     first = audited(data).found[0]
     assert (first.kind, first.height, first.index) == ("payload", height, index)
+
+
+def test_a_payload_sealed_anew_with_other_words_is_found(recorded: Recorded, data: Path) -> None:
+    """Whoever holds the node's keys can make its disk consistent again, but not with the chain."""
+    identity, payload = list(recorded.payloads.items())[1]
+    key = (data / "payloads" / "keys" / identity.hex()).read_bytes()
+    payload_file(recorded, data, 1).write_bytes(seal(key, identity, 0, flipped(payload, 40)))
+    first = audited(data).found[0]
+    assert (first.kind, first.height, first.index) == ("payload", 1, 1)
+    assert "under root" in first.detail
 
 
 def test_an_aggregate_whose_updates_are_erased_is_skipped_and_counted(recorded: Recorded, data: Path) -> None:
