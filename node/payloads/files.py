@@ -257,12 +257,17 @@ class PayloadFiles:
         return cards
 
     def _begin_new(self, card: Card, place: Path) -> None:
-        name = place.name
-        (self.path / "keys" / name).write_bytes(new_key())
-        place.mkdir(mode=0o700, exist_ok=True)
-        (place / "data").touch(mode=0o600)
-        (place / "hashes").write_bytes(_UNKNOWN * card.payload.chunk_count)
-        (place / "card").write_bytes(encode(card))
+        key = self._key_path(card.payload.id)
+        try:
+            key.write_bytes(new_key())
+            place.mkdir(mode=0o700, exist_ok=True)
+            (place / "data").touch(mode=0o600)
+            (place / "hashes").write_bytes(_UNKNOWN * card.payload.chunk_count)
+            (place / "card").write_bytes(encode(card))
+        except OSError:
+            shutil.rmtree(place, ignore_errors=True)
+            key.unlink(missing_ok=True)
+            raise
 
     def _scan(self, payload: PayloadDescriptor, place: Path, known: bytes) -> dict[int, bool]:
         present: dict[int, bool] = {}

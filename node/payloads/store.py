@@ -262,9 +262,10 @@ class PayloadStore:
         """
         if payload_id in self._finishing:
             await asyncio.wait([self._finishing[payload_id]])
-        self._forget(payload_id)
-        self._erased.add(payload_id)
-        await self._in_thread(self.files.erase, payload_id)
+        async with self._lock(payload_id):
+            self._forget(payload_id)
+            self._erased.add(payload_id)
+            await self._in_thread(self.files.erase, payload_id)
 
     async def discard(self, payload_id: Digest) -> None:
         """Give up receiving a payload; it may be staged again. One that is not staged is left alone."""

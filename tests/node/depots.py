@@ -20,7 +20,7 @@ QUOTA = 64 << 20
 
 def make_payload(chunks: float, *, seed: int = 1) -> bytes:
     """Salt and words on the grid: `chunks` times 1 MiB together."""
-    size = int(chunks * CHUNK_BYTES)
+    size = int(chunks * CHUNK_BYTES) & ~1
     source = random.Random(seed)
     words = [source.randint(-8191, 8191).to_bytes(2, "little", signed=True) for _ in range(4096)]
     return source.randbytes(32) + (b"".join(words) * (size // 8192 + 1))[: size - 32]
