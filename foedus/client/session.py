@@ -6,7 +6,7 @@ an update or evaluation that is sent twice counts once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -119,7 +119,7 @@ class Session:
         wanted = task.version if version is None else version
         return {name: array.copy() for name, array in (await self._model(task, wanted)).items()}
 
-    async def rounds(self) -> AsyncIterator[Round]:
+    async def rounds(self) -> AsyncGenerator[Round, None]:
         """Yield each round of the task that is open for this participant, until the task is finished.
 
         Waits for the next round, also while the node is being restarted; a round that has this participant's update

@@ -6,7 +6,7 @@ The thread keeps connections alive while the script trains; it ends with the `wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from threading import Thread
@@ -86,8 +86,12 @@ class Session:
     def rounds(self) -> Iterator[Round]:
         """Yield each round that is open for this participant, until the task is finished."""
         rounds = self._session.rounds()
-        while (current := self._run(_next(rounds))) is not None:
-            yield Round(self, current)
+        try:
+            while (current := self._run(_next(rounds))) is not None:
+                yield Round(self, current)
+        finally:
+            if not self._loop.is_closed():
+                self._run(rounds.aclose())
 
     def evaluate(self, metrics: Mapping[str, float], *, samples: int, version: int | None = None) -> None:
         """Report figures of a model version (the latest when None) on this participant's held-out data.
@@ -111,6 +115,7 @@ class Session:
             raise
 
     def _end(self) -> None:
+        self._run(self._loop.shutdown_asyncgens())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -199,5 +204,5 @@ def connect(
     return Session(opened)
 
 
-async def _next(rounds: AsyncIterator[asynchronous.Round]) -> asynchronous.Round | None:
+async def _next(rounds: AsyncGenerator[asynchronous.Round, None]) -> asynchronous.Round | None:
     return await anext(rounds, None)

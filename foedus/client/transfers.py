@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
-from foedus.client.errors import NodeRefusedError, UnverifiedError
-from foedus.client.wire import Wire
+from foedus.client.errors import NodeRefusedError, NodeUnreachableError, UnverifiedError
+from foedus.client.wire import Wire, back_off
 from ledger.codec import CodecError, decode
 from ledger.payload import CHUNK_BYTES, AvailabilityCertificate, PayloadDescriptor, describe
 from node.api.answers import AvailabilityAnswer, UploadAnswer
@@ -13,6 +14,9 @@ from node.api.answers import AvailabilityAnswer, UploadAnswer
 CHUNKS_PER_REQUEST_MAX: Final = 8
 DOWNLOAD_PART_BYTES: Final = 8 << 20
 ATTEMPTS_MAX: Final = 3
+FAILURES_MAX: Final = 20
+"""Parts in a row that break off; between them the node is asked what has arrived, as patiently as always."""
+
 CERTIFICATE_BYTES_MAX: Final = 65_536
 _SENT_AGAIN: Final = frozenset({"payload.mismatch", "payload.unknown", "payload.short_body", "payload.stalled"})
 
@@ -67,6 +71,7 @@ async def download(wire: Wire, path: str, descriptor: PayloadDescriptor) -> byte
 
 async def _send_missing(wire: Wire, path: str, payload: bytes, descriptor: PayloadDescriptor) -> None:
     state = await wire.answer(path, UploadAnswer, signed=True)
+    failures = 0
     while not state.stored:
         first, last = _span(state, descriptor.chunk_count)
         start, stop = first * CHUNK_BYTES, min((last + 1) * CHUNK_BYTES, descriptor.size)
@@ -74,8 +79,16 @@ async def _send_missing(wire: Wire, path: str, payload: bytes, descriptor: Paylo
             "Content-Range": f"bytes {start}-{stop - 1}/{descriptor.size}",
             "Content-Type": "application/octet-stream",
         }
-        reply = await wire.request("PUT", path, body=payload[start:stop], headers=headers, signed=True)
-        state = wire.read(reply, UploadAnswer)
+        try:
+            reply = await wire.request("PUT", path, body=payload[start:stop], headers=headers, signed=True, once=True)
+        except NodeUnreachableError:
+            failures += 1
+            if failures > FAILURES_MAX:
+                raise
+            await asyncio.sleep(back_off(failures))
+            state = await wire.answer(path, UploadAnswer, signed=True)
+        else:
+            failures, state = 0, wire.read(reply, UploadAnswer)
 
 
 def _span(state: UploadAnswer, chunk_count: int) -> tuple[int, int]:

@@ -10,7 +10,6 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from random import SystemRandom
 from time import monotonic, time_ns
 from types import TracebackType
@@ -18,6 +17,7 @@ from typing import Final, Self, TypeVar
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from foedus.client.errors import ClientError, NodeRefusedError, NodeUnreachableError
@@ -34,6 +34,7 @@ SILENT_SECONDS: Final = 60.0
 
 BACK_OFF_SECONDS_MIN: Final = 0.05
 BACK_OFF_SECONDS_MAX: Final = 2.0
+WRITE_BYTES: Final = 1 << 18
 ANSWER_BYTES_MAX: Final = 16 << 20
 _RETRIED: Final = frozenset({429, 502, 503, 504})
 _FINAL_CODES: Final = frozenset({"proof.no_block"})
@@ -122,6 +123,7 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         signed: bool = False,
         bytes_max: int = ANSWER_BYTES_MAX,
+        once: bool = False,
     ) -> Reply:
         """Ask until there is an answer.
 
@@ -132,12 +134,13 @@ class Wire:
             headers: beside the signature's.
             signed: whether to sign with the session's key.
             bytes_max: longest answer.
+            once: ask only once; for what is large, and better continued than repeated.
 
         Raises:
             NodeRefusedError: the node said no.
             NodeUnreachableError: it said nothing, or that it is busy, for too long.
         """
-        deadline = monotonic() + self._patience
+        deadline = monotonic() + (0 if once else self._patience)
         attempt = 0
         while True:
             try:
@@ -160,7 +163,7 @@ class Wire:
         assert self._session is not None, "a wire is used inside `async with`"
         if signed:
             headers |= self._signature(method, path, body)
-        url, data = URL(self.url + path, encoded=True), BytesIO(body) if body else None
+        url, data = URL(self.url + path, encoded=True), _Body(body) if body else None
         async with self._session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
             content = await _read_bounded(response, bytes_max)
             if response.status >= 300:
@@ -172,6 +175,25 @@ class Wire:
             raise ClientError(f"{method} {path} needs a participant's key: foedus.connect(..., key=...)")
         assert self.chain_id is not None, "a session knows its chain before it signs"
         return signed_headers(self.key, self.chain_id, method, path, time_ns() // 1_000_000, body)
+
+
+class _Body(aiohttp.Payload):
+    """A body in memory, written in pieces; aiohttp may write it a second time on a new connection."""
+
+    _value: bytes
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._size = len(content)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return it as text; for aiohttp's own logs."""
+        return self._value.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write all of it."""
+        for start in range(0, len(self._value), WRITE_BYTES):
+            await writer.write(self._value[start : start + WRITE_BYTES])
 
 
 def back_off(attempt: int) -> float:

@@ -46,17 +46,26 @@ VALIDATOR_KEYS: Final = {name: SigningKey(bytes([1, place]) * 16) for place, nam
 TRANSPORT_KEYS: Final = {name: SigningKey(bytes([2, place]) * 16) for place, name in enumerate(ORGANISATIONS)}
 TRAINER_KEYS: Final = {name: SigningKey(bytes([3, place]) * 16) for place, name in enumerate(ORGANISATIONS)}
 STRANGER: Final = SigningKey(b"\x09" * 32)
-SCHEMA: Final = ModelSchema((TensorSpec("weight", (2, 3), 0, 0), TensorSpec("bias", (), 0, 0)))
+WIDTH: Final = 3
+
+
+def toy_schema(width: int) -> ModelSchema:
+    """Return the schema of 2 x `width` weights and a bias."""
+    return ModelSchema((TensorSpec("weight", (2, width), 0, 0), TensorSpec("bias", (), 0, 0)))
+
+
+SCHEMA: Final = toy_schema(WIDTH)
 
 
 def toy_task(**changes: int) -> TaskSpec:
     """Return a task for two of the trainers; `changes` replace single fields."""
     numbers = {"updates_min": 1, "updates_max": 2, "collect_ms": 600_000, "aggregate_ms": 600_000, "rounds": 3}
+    numbers["width"] = WIDTH
     numbers |= changes
     return TaskSpec(
         id="toy",
         description="A toy",
-        schema=SCHEMA,
+        schema=toy_schema(numbers["width"]),
         initial_model=None,
         rule=RuleSpec("weighted-mean/1", 0),
         clip_norm_micros=0,
@@ -93,6 +102,9 @@ class SingleNode:
     stuck: str = ""
     holding: bool = False
     """While set, submitted transactions wait."""
+
+    ahead_ms: int = 0
+    """How far the node's clock is ahead."""
 
     acknowledging: bool = True
     """While not set, no quorum keeps a payload."""
@@ -161,15 +173,31 @@ class SingleNode:
     async def obtain(self, descriptor: PayloadDescriptor) -> None:
         assert self.payloads.has(descriptor.id), "a single node has everything that there is"
 
+    def forget(self) -> None:
+        """Lose what waits, as a restart does, and go on."""
+        self.mempool = Mempool(FederatedLearning(), self.chain_id, MempoolLimits())
+        self.holding = False
+
+    def force_close(self) -> None:
+        """Let the time of the open round be over: the next block is as late as its deadline."""
+        self.ahead_ms += 1_000_000
+
     async def seal(self) -> None:
         """Append a block with what waits, and one more for each round that it closes."""
         async with self.lock:
             while raws := [*self.mempool.select(self.chain.state, 100, 500_000), *await self._claims()]:
                 self._append(raws)
+            due = FederatedLearning().due_ms(self.chain.state)
+            if due is not None and due <= self._now_ms():
+                self._append([])
+                self._append(await self._claims())
+
+    def _now_ms(self) -> int:
+        return time_ns() // 1_000_000 + self.ahead_ms
 
     def _append(self, raws: list[bytes]) -> None:
         execution = self.chain.build(
-            raws, time_ns() // 1_000_000, 0, is_verified=lambda _: False, on_invalid=self.mempool.discard
+            raws, self._now_ms(), 0, is_verified=lambda _: False, on_invalid=self.mempool.discard
         )
         block, height = execution.block, self.chain.next_height
         seals = [
@@ -236,7 +264,8 @@ async def served(directory: Path, task: TaskSpec | None = None, *, port: int = 0
     async with opened(directory, task) as node:
         server = ApiServer(node, node.metrics, port=port)
         await server.start()
+        serving = Served(node, server)
         try:
-            yield Served(node, server)
+            yield serving
         finally:
-            await server.stop()
+            await serving.server.stop()
