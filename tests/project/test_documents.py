@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.tree import PROJECT, ROOT, documents
+from tests.project.tree import PACKAGES, PROJECT, ROOT, documents
 
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in documents()]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -42,6 +42,17 @@ def test_every_link_into_the_tree_leads_somewhere(page: Path) -> None:
 def test_every_python_block_is_python(page: Path) -> None:
     for block in code(page, "python"):
         ast.parse(block)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_of_the_tree_a_page_names_exists(page: Path) -> None:
+    """And every test: `tests/x.py::test_y`."""
+    rooms = "|".join((*PACKAGES, "tests", "docs", "benchmarks"))
+    named = re.findall(rf"`((?:{rooms})/[\w/-]+[.]\w+)(?:::(\w+))?`", page.read_text(encoding="utf-8"))
+
+    for path, test in named:
+        assert (ROOT / path).exists(), path
+        assert not test or f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), test
 
 
 def test_the_menu_explains_every_target() -> None:

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fl.aggregators import RuleSpec
+from fl.aggregators.weights import apportion, rows_needed
 from fl.schema import ModelSchema, TensorSpec
 from fl.state import model_key
 from genesis.document import GenesisDocument
@@ -380,6 +381,22 @@ def test_the_sentence_of_a_vote_is_that_of_the_page(history: Recorded) -> None:
 def test_the_page_counts_the_same_quorum(count: int) -> None:
     validators = ValidatorSet.of(tuple(member(f"m{place:03d}") for place in range(count)))
     assert quorum(count) == validators.quorum
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 31, 64, 128])
+def test_two_quorums_share_an_honest_member_and_the_honest_are_one(count: int) -> None:
+    """I10: 2Q - n > f, and n - f >= Q, for every n and not only for 3f + 1."""
+    validators = ValidatorSet.of(tuple(member(f"m{place:03d}") for place in range(count)))
+    assert 2 * validators.quorum - count >= validators.faulty_max + 1
+    assert count - validators.faulty_max >= validators.quorum
+
+
+@given(st.lists(st.integers(1, 2**40), min_size=1, max_size=9), st.sampled_from([0, 200, 400, 999, 1000]))
+def test_shares_are_those_of_the_page(weights: list[int], cap: int) -> None:
+    """Equal weights are the case in which a tie decides."""
+    for given_weights in (weights, [weights[0]] * len(weights)):
+        if len(given_weights) >= rows_needed(cap):
+            assert tuple(arithmetic.shares_of(given_weights, cap)) == apportion(given_weights, cap)
 
 
 def test_light_proofs_of_every_kind_are_verified_by_the_reader(history: Recorded) -> None:
