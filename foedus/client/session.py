@@ -186,7 +186,8 @@ class Session:
         except RefusedError as error:
             if error.code == "update.duplicate":  # the same words are in the round already: an earlier try got through
                 return Submission(None, None, payload, update.saturated, update.norm)
-            refused = RoundOverError if error.code == "update.late" else UpdateRefusedError
+            is_over = error.code in {"update.late", "update.not_active"}  # a task that was active has finished since
+            refused = RoundOverError if is_over else UpdateRefusedError
             raise refused(error.code, error.detail) from error
         return Submission(answer.id, answer.height, payload, update.saturated, update.norm)
 
