@@ -5,6 +5,8 @@
     DIR/genesis.json
     DIR/nodes/<name>/node.toml, keys/validator.key, keys/transport.key, data/
     DIR/participants/<name>.key
+
+For containers (each a host of its own) there are also DIR/api-ca.pem and nodes/<name>/keys/api.pem, api.key.
 """
 
 from __future__ import annotations
@@ -12,14 +14,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from fl.records import LearningGenesis, Participant, Role, TaskSpec
+from genesis.api_certificates import api_certificates
 from genesis.document import PORT_MAX, GenesisDocument, InvalidGenesisError, document_text, faults_of
-from genesis.keys import new_key, write_key
+from genesis.keys import KEY_FILE_MODE, new_key, write_key
 from genesis.ports import LOOPBACK, free_ports
 from ledger.fields import NAME_PATTERN
 from ledger.identity import SigningKey
@@ -28,6 +31,10 @@ from ledger.validators import VALIDATORS_MAX, Validator, ValidatorSet
 
 CONFIG_NAME: Final = "node.toml"
 GENESIS_NAME: Final = "genesis.json"
+API_AUTHORITY_NAME: Final = "api-ca.pem"
+CONTAINER_API_PORT: Final = 8001
+CONTAINER_PEER_PORT: Final = 7001
+EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - inside a container; which ports the host publishes is settled there
 OFFICER_SUFFIX: Final = "-officer"
 NAME_RULE: Final = "lower-case letters, digits, dot, dash and underscore, 64 at most, a letter or digit first"
 
@@ -50,6 +57,10 @@ class LocalPlan:
     base_port: int | None = None
     """The APIs listen from here on, in the order of the organisations, then the nodes; None finds free ports."""
 
+    containers: bool = False
+    """Each node runs on a host of its own that has the node's name, as services of docker compose do: all use the ports
+    `CONTAINER_API_PORT` and `CONTAINER_PEER_PORT`, and their APIs speak HTTPS."""
+
     chain_name: str = "local"
     parameters: ConsensusParameters = field(default_factory=ConsensusParameters)
 
@@ -62,6 +73,13 @@ class LocalNode:
     directory: Path
     api_port: int
     peer_port: int
+    host: str = LOOPBACK
+    """Where other nodes reach it."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether its host is its own, so that others ask its API over a network."""
+        return self.host != LOOPBACK
 
     @property
     def config(self) -> Path:
@@ -76,7 +94,7 @@ class LocalNode:
     @property
     def url(self) -> str:
         """Its HTTP API."""
-        return f"http://{LOOPBACK}:{self.api_port}"
+        return f"{'https' if self.is_alone else 'http'}://{self.host}:{self.api_port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +166,9 @@ def _write(
         write_key(keys / "validator.key", validator, owner=f"{node.name} (validator)")
         write_key(keys / "transport.key", transport, owner=f"{node.name} (transport)")
         (staging / "nodes" / node.name / CONFIG_NAME).write_text(_config_text(node), encoding="utf-8")
-        address = f"{LOOPBACK}:{node.peer_port}"
+        address = f"{node.host}:{node.peer_port}"
         members.append(Validator(node.name, validator.public_key, transport.public_key, address))
+    _write_api_certificates(staging, [node for node in nodes if node.is_alone], time_ms)
     participants, secrets_by_name = _participants(plan)
     for name, key in secrets_by_name.items():
         write_key(staging / "participants" / f"{name}.key", key, owner=name)
@@ -167,8 +186,28 @@ def _write(
     return document, nodes, {name: directory / "participants" / f"{name}.key" for name in secrets_by_name}
 
 
+def _write_api_certificates(staging: Path, nodes: Sequence[LocalNode], time_ms: int) -> None:
+    """Write what the nodes show their clients, and what clients need to trust it; nothing when no node needs it."""
+    if not nodes:
+        return
+    made = api_certificates([node.host for node in nodes], time_ms=time_ms)
+    (staging / API_AUTHORITY_NAME).write_bytes(made.authority)
+    for node, one in zip(nodes, made.nodes, strict=True):
+        keys = staging / "nodes" / node.name / "keys"
+        (keys / "api.pem").write_bytes(one.certificate)
+        (keys / "api.key").touch(mode=KEY_FILE_MODE, exist_ok=False)
+        (keys / "api.key").write_bytes(one.key)
+
+
 def _nodes(directory: Path, plan: LocalPlan) -> tuple[LocalNode, ...]:
     count = len(plan.organisations)
+    if plan.containers:
+        if plan.base_port is not None:
+            raise LocalConsortiumError("each container has its ports to itself: leave out --base-port")
+        return tuple(
+            LocalNode(name, directory / "nodes" / name, CONTAINER_API_PORT, CONTAINER_PEER_PORT, name)
+            for name in plan.organisations
+        )
     if plan.base_port is None:
         ports = free_ports(2 * count)
     elif 1 <= plan.base_port <= PORT_MAX - 2 * count + 1:
@@ -192,6 +231,8 @@ def _participants(plan: LocalPlan) -> tuple[tuple[Participant, ...], dict[str, S
 
 
 def _config_text(node: LocalNode) -> str:
+    listen = EVERY_ADDRESS if node.is_alone else LOOPBACK
+    tls = 'tls_certificate = "keys/api.pem"\ntls_key = "keys/api.key"\n' if node.is_alone else ""
     return f"""# Settings of node {node.name}; docs/configuration.md explains them all.
 # A variable such as FOEDUS_API__PORT overrides the file. Paths count from this directory.
 
@@ -207,10 +248,10 @@ validator = "keys/validator.key"
 transport = "keys/transport.key"
 
 [peer]
-host = "{LOOPBACK}"
+host = "{listen}"
 port = {node.peer_port}
 
 [api]
-host = "{LOOPBACK}"
+host = "{listen}"
 port = {node.api_port}
-"""
+{tls}"""

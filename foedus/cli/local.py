@@ -32,20 +32,28 @@ def init(  # noqa: PLR0913 - options of a command
         int | None, typer.Option(help="How many trainers; one a node, or what the task was made for.", min=0)
     ] = None,
     task: Annotated[str | None, typer.Option(help="Task to begin with: heart or digits; none by default.")] = None,
-    rule: Annotated[str | None, typer.Option(help="Aggregation rule: nnm, multi-krum, krum, median, ...")] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="Aggregation rule, such as nnm or multi-krum (docs/commands.md).")
+    ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of the task.", min=1)] = None,
     base_port: Annotated[
         int | None, typer.Option(help="First of the ports; free ones by default.", min=1, max=65_535)
     ] = None,
+    containers: Annotated[
+        bool,
+        typer.Option("--containers", help="Each node has a host of its own that is named like it; APIs speak HTTPS."),
+    ] = False,
     chain_name: Annotated[str, typer.Option(help="Name of the chain, for people.")] = "local",
     as_json: AsJson = False,
 ) -> None:
     """Make keys, genesis document and settings for every node and participant in one step."""
     import time
+    from dataclasses import replace
 
     from genesis.local import make_local
 
-    plan = _plan(nodes, participants, task, rule, rounds, base_port, chain_name)
+    plan = _plan(nodes, participants, task, rule, rounds)
+    plan = replace(plan, base_port=base_port, containers=containers, chain_name=chain_name)
     made = make_local(directory, plan, time_ms=time.time_ns() // 1_000_000)
     if as_json:
         print_json(
@@ -74,8 +82,6 @@ def _plan(
     task: str | None,
     rule: str | None,
     rounds: int | None,
-    base_port: int | None,
-    chain_name: str,
 ) -> LocalPlan:
     from genesis.local import LocalPlan
     from genesis.presets import PRESETS, rule_named
@@ -92,7 +98,7 @@ def _plan(
     if preset is not None:
         liars = preset.task(preset.trainers, None, None).rule.f
         specs = (preset.task(trainers, rounds, None if rule is None else rule_named(rule, liars)),)
-    return LocalPlan(organisations, trainers, specs, base_port, chain_name)
+    return LocalPlan(organisations, trainers, specs)
 
 
 def _names(kind: str, count: int | None, known: tuple[str, ...], default: int) -> tuple[str, ...]:
