@@ -103,6 +103,23 @@ async def test_a_waiting_transaction_that_a_restarted_node_forgot_is_sent_again(
     assert [one.receipt.code for one in node.node.store.transactions(limit=9)] == ["ok"]
 
 
+async def test_a_nonce_that_another_script_used_first_is_replaced(node: Served, proxy: LyingNode) -> None:
+    async with aio.connect(node.url, key=ALPHA, task="toy") as other:
+        await other.evaluate({"auc": 0.5}, samples=1)
+    stale = [b'{"key":"%s","committed":0,"next":0}' % ALPHA.public_key.hex().encode()]
+
+    def once_stale(path: str, body: bytes) -> bytes:
+        return stale.pop() if path.endswith("/nonce") and stale else body
+
+    proxy.change = once_stale
+    async with aio.connect(proxy.url, key=ALPHA, task="toy", timeout=10) as session:
+        current = await first_round(session)
+        await current.submit(moved(current.model, 0.25), samples=1)
+
+    assert not stale
+    assert [one.receipt.code for one in node.node.store.transactions(limit=9)] == ["ok", "ok"]
+
+
 @pytest.mark.parametrize("after_forwarding, puts", [(False, 5), (True, 4)])
 async def test_only_chunks_that_did_not_arrive_are_sent_again(
     tmp_path: Path, after_forwarding: bool, puts: int
