@@ -136,8 +136,7 @@ class OwnWords:
             raise SafetyRecordError(record.height, f"PREPARE in view {record.view} after {self.prepare.view}")
         if record.view != self.view:
             raise SafetyRecordError(record.height, f"PREPARE in view {record.view} while in view {self.view}")
-        if record.view < self.asked:
-            raise SafetyRecordError(record.height, f"PREPARE in view {record.view} after VIEW-CHANGE to {self.asked}")
+        self._require_not_left("PREPARE", record.height, record.view)
         self.prepare = record
 
     def _add_commit(self, record: CommitRecord) -> None:
@@ -145,15 +144,16 @@ class OwnWords:
         if self.commit is not None and certificate.view <= self.commit.certificate.view:
             said = self.commit.certificate.view
             raise SafetyRecordError(certificate.height, f"COMMIT in view {certificate.view} after {said}")
-        if certificate.view < self.asked:
-            raise SafetyRecordError(
-                certificate.height, f"COMMIT in view {certificate.view} after VIEW-CHANGE to {self.asked}"
-            )
+        self._require_not_left("COMMIT", certificate.height, certificate.view)
         if prepare is None or prepare.view != certificate.view or prepare.block.id != certificate.block_id:
             raise SafetyRecordError(
                 certificate.height, f"COMMIT in view {certificate.view} without PREPARE for the same block"
             )
         self.commit, self.locked = record, prepare.block
+
+    def _require_not_left(self, kind: str, height: Height, view: View) -> None:
+        if view < self.asked:
+            raise SafetyRecordError(height, f"{kind} in view {view} after VIEW-CHANGE to {self.asked}")
 
     def _add_view_change(self, message: ViewChange) -> None:
         if message.view <= self.asked:

@@ -4,7 +4,7 @@
 |---|---|
 | equivocator | proposes two blocks to two halves, votes for both, forges certificates from its own seal |
 | turncoat | votes for whatever it hears of, in any view, also after it asked to leave |
-| amnesiac | hides what it has prepared; as primary picks the VIEW-CHANGEs that hide it too, and proposes something new |
+| amnesiac | commits for one other only and hides what it has prepared; as primary picks the VIEW-CHANGEs that hide it too, and proposes something new |
 | replayer | says old things again, and bytes that are nearly right |
 | mute | talks to some and not to others, and changes its mind |
 | twins | two processes with one key, as after a restored backup |
@@ -20,6 +20,7 @@ from consensus.messages import (
     Message,
     Prepare,
     PrePrepare,
+    Status,
     ViewChange,
     ViewChangeCertificate,
 )
@@ -57,6 +58,11 @@ class Liar(Node):
         super().__init__(world, name, key, validators, skew_ms)
         self.committee = Committee(toy.CHAIN_ID, validators, key)
         self.members = [member for member in range(len(validators)) if member != self.index]
+
+    def append(self, certified: CertifiedBlock) -> None:
+        """Make a block final, or be lost on a fork of its own making."""
+        if certified.block.header.parent_id == self.disk.tip.block_id:
+            super().append(certified)
 
     def say(self, members: list[int], message: Message) -> None:
         """Send to some."""
@@ -151,26 +157,32 @@ class Amnesiac(Liar):
         if isinstance(message, ViewChange):
             claim = self.committee.seal_view_change(message.height, message.view, None)
             self.say(self.members, ViewChange(message.height, message.view, claim, None))
+        elif isinstance(effect, Send) or isinstance(message, Status) or (isinstance(message, PrePrepare) and message.view):
+            pass  # it helps nobody, and has said already what it proposes
+        elif isinstance(message, Commit):
+            self.say([self._world.dice.choice(self.members)], message)
         else:
             super()._carry_out(effect)
 
     def _open(self, height: Height, view: View, heard: dict[int, ViewChange]) -> None:
-        if self.committee.primary(height, view) != self.index or height != self.disk.tip.height + 1:
+        if self.committee.primary(height, view) != self.index or not 0 < height <= self.disk.tip.height + 1:
             return
+        parent = toy.after(self.disk.chain[height - 2].block) if height > 1 else toy.GENESIS
         claim = self.committee.seal_view_change(height, view, None)
         mine = ViewChange(height, view, claim, None)
-        by_view = sorted(
+        hiding = sorted(
             [mine, *(message for index, message in heard.items() if index != self.index)],
             key=lambda message: message.certificate.view if message.certificate else -1,
         )[: self.committee.quorum]
-        if len(by_view) < self.committee.quorum:
+        if len(hiding) < self.committee.quorum:
             return
-        by_view.sort(key=lambda message: message.claim.seal.validator)
-        oldest = min(
-            (message.certificate for message in by_view if message.certificate), key=lambda it: it.view, default=None
-        )
-        opening = ViewChangeCertificate(height, view, tuple(message.claim for message in by_view), oldest)
-        block = toy.build(self.disk.tip, (b"new-%d" % view,), self.now_ms, self.validators, self.committee.primary(height, view))
+        hiding.sort(key=lambda message: message.claim.seal.validator)
+        known = [message.certificate for message in hiding if message.certificate]
+        shown = max(known, key=lambda certificate: certificate.view, default=None)
+        if self._world.dice.random() < 0.5:
+            shown = None
+        opening = ViewChangeCertificate(height, view, tuple(message.claim for message in hiding), shown)
+        block = toy.build(parent, (b"new-%d" % view,), self.now_ms, self.validators, self.index)
         seal = self.committee.seal_vote(PREPARE, height, view, block.id)
         self.say(self.members, PrePrepare(height, view, block, seal, opening))
         self.say(self.members, self.vote(COMMIT, height, view, block.id))

@@ -52,6 +52,8 @@ class Scenario:
     transactions: int
     slow_validation: float
     followers: int
+    siege: float
+    """How often the first node that appends a block is cut off at that moment, in-flight messages included."""
 
     @classmethod
     def draw(cls, seed: int, n: int, *, liar: str | None = None) -> Scenario:
@@ -76,6 +78,7 @@ class Scenario:
             dice.randint(5, 30),
             dice.choice((0.0, 0.0, 0.1)),
             dice.randint(0, 1),
+            0.0 if is_calm else dice.choice((0.0, 0.0, 0.2)),
         )
 
 

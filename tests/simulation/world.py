@@ -15,7 +15,7 @@ from tests.simulation import toy
 from tests.simulation.checkers import BrokenPromiseError, ChainChecker, SignatureLedger
 from tests.simulation.liars import Liar, make_liars
 from tests.simulation.node import Node
-from tests.simulation.scenario import US, Crash, Scenario
+from tests.simulation.scenario import US, Crash, Partition, Scenario
 
 RECOVERY_US = 60_000 * US
 """Progress is due within so much virtual time after the faults stop."""
@@ -50,6 +50,7 @@ class Simulation:
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._trace = sha256()
+        self._partitions = list(scenario.partitions)
         keys = toy.signing_keys(scenario.n)
         validators = toy.validator_set(keys)
         liars = dict(scenario.liars)
@@ -135,8 +136,13 @@ class Simulation:
 
     def appended(self, node: Node, certified: CertifiedBlock) -> None:
         """Check what an honest node makes final."""
-        if not isinstance(node, Liar):
-            self.chain.append(node.name, certified)
+        if isinstance(node, Liar):
+            return
+        is_first = certified.block.header.height > self.chain.height
+        self.chain.append(node.name, certified)
+        if is_first and self.now_us < self.scenario.faulty_us and self.dice.random() < self.scenario.siege:
+            end_us = min(self.scenario.faulty_us, self.now_us + 4_000 * US)
+            self._partitions.append(Partition(self.now_us, end_us, frozenset({self._place(node)})))
 
     def trace(self, node: Node, what: object) -> None:
         """Write down what happened."""
@@ -162,10 +168,14 @@ class Simulation:
             delay_us = 1 + dice.randrange(scenario.delay_us)
             if is_faulty and dice.random() < scenario.slow:
                 delay_us *= dice.randint(1, 100)
-            self.at(delay_us, lambda: receiver.receive(data))
+            self.at(delay_us, lambda: self._deliver(sender, receiver, data))
+
+    def _deliver(self, sender: Node, receiver: Node, data: bytes) -> None:
+        if self._can_pass(sender, receiver):
+            receiver.receive(data)
 
     def _can_pass(self, sender: Node, receiver: Node) -> bool:
-        for partition in self.scenario.partitions:
+        for partition in self._partitions:
             if partition.begin_us <= self.now_us < partition.end_us:
                 half = partition.half
                 if (self._place(sender) in half) != (self._place(receiver) in half):
