@@ -1,4 +1,4 @@
-"""Run many seeds: `python -m tests.simulation --seeds 300 --n 4,7,10`; one again, in full: `--seed 17 --n 4 --verbose`."""
+"""Run many seeds: `python -m tests.simulation --seeds 300 --n 4,7`; one again, in full: `--seed 17 --n 4 --verbose`."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def main() -> int:
     jobs = [(seed, n) for seed in range(args.first, args.first + args.seeds) for n in sizes]
     broken = 0
     with ProcessPoolExecutor(args.jobs) as pool:
-        for seed, n, outcome in pool.map(
-            run_one, *zip(*jobs, strict=True), [args.liar] * len(jobs), chunksize=4
-        ):
+        for seed, n, outcome in pool.map(run_one, *zip(*jobs, strict=True), [args.liar] * len(jobs), chunksize=4):
             if isinstance(outcome, str):
                 broken += 1
                 liar = f" --liar {args.liar}" if args.liar else ""

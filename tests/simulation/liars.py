@@ -4,7 +4,7 @@
 |---|---|
 | equivocator | proposes two blocks to two halves, votes for both, forges certificates from its own seal |
 | turncoat | votes for whatever it hears of, in any view, also after it asked to leave |
-| amnesiac | commits for one other only and hides what it has prepared; as primary picks the VIEW-CHANGEs that hide it too, and proposes something new |
+| amnesiac | commits for one other only, hides what it prepared, and as primary proposes something new instead |
 | replayer | says old things again, and bytes that are nearly right |
 | mute | talks to some and not to others, and changes its mind |
 | twins | two processes with one key, as after a restored backup |
@@ -157,7 +157,11 @@ class Amnesiac(Liar):
         if isinstance(message, ViewChange):
             claim = self.committee.seal_view_change(message.height, message.view, None)
             self.say(self.members, ViewChange(message.height, message.view, claim, None))
-        elif isinstance(effect, Send) or isinstance(message, Status) or (isinstance(message, PrePrepare) and message.view):
+        elif (
+            isinstance(effect, Send)
+            or isinstance(message, Status)
+            or (isinstance(message, PrePrepare) and message.view)
+        ):
             pass  # it helps nobody, and has said already what it proposes
         elif isinstance(message, Commit):
             self.say([self._world.dice.choice(self.members)], message)

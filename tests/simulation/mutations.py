@@ -1,8 +1,8 @@
-"""Bugs to be found: the simulator proves that it can fail. One law: each is one thing that an implementation gets wrong."""
+"""Bugs to be found: the simulator proves that it can fail. One law: each is one thing that implementations get wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ from ledger.validators import ValidatorSet
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A bug, and a seed that shows it."""
+    """A bug, and the first seed that shows it."""
 
     name: str
     replacements: tuple[tuple[object, str, object], ...]
@@ -114,11 +114,27 @@ MUTATIONS: tuple[Mutation, ...] = (
     _mutation("quorum 2f + 1", (ValidatorSet, "quorum", property(_quorum_2f_1)), seed=0, n=6),
     _mutation("quorum f + 1", (ValidatorSet, "quorum", property(_quorum_f_1)), seed=0),
     _mutation("duplicate signers count", (committee, "require_quorum", _any_signers), seed=0, liar="equivocator"),
-    _mutation("a lower prepared certificate is enough", (view_change, "_highest_claim", _lowest_claim), seed=0, liar="amnesiac"),
-    _mutation("signatures of votes are not verified", (Committee, "is_vote", _one_seal_enough), seed=0, liar="replayer"),
-    _mutation("invalid blocks are prepared", (instance.Instance, "_reject", _prepare_anyway), seed=0, liar="equivocator"),
-    _mutation("what was prepared is not told", (Voter, "ask", _ask_forgetting), seed=0),
-    _mutation("view-change certificates are not verified", (proposal, "require_view_change_certificate", _no_check), seed=0, liar="amnesiac"),
-    _mutation("any block is accepted in a new view", (proposal, "_require_demanded", _no_check), seed=0, liar="amnesiac"),
-    _mutation("nothing is said again", (Pace, "say_again", _no_repetition), seed=0),
+    _mutation(
+        "a lower prepared certificate is enough",
+        (view_change, "_highest_claim", _lowest_claim),
+        seed=70,
+        liar="amnesiac",
+    ),
+    _mutation(
+        "signatures of votes are not verified", (Committee, "is_vote", _one_seal_enough), seed=15, liar="replayer"
+    ),
+    _mutation(
+        "invalid blocks are prepared", (instance.Instance, "_reject", _prepare_anyway), seed=0, liar="equivocator"
+    ),
+    _mutation("what was prepared is not told", (Voter, "ask", _ask_forgetting), seed=31),
+    _mutation(
+        "view-change certificates are not verified",
+        (proposal, "require_view_change_certificate", _no_check),
+        seed=82,
+        liar="amnesiac",
+    ),
+    _mutation(
+        "any block is accepted in a new view", (proposal, "_require_demanded", _no_check), seed=141, liar="amnesiac"
+    ),
+    _mutation("nothing is said again", (Pace, "say_again", _no_repetition), seed=1),
 )

@@ -13,7 +13,9 @@ from ledger.parameters import ConsensusParameters
 from ledger.validators import Validator, ValidatorSet
 
 CHAIN_ID = digest("genesis", b"simulation")
-PARAMETERS = ConsensusParameters(view_timeout_ms=500, view_timeout_ms_max=4_000, resend_ms=200, clock_drift_ms_max=5_000)
+PARAMETERS = ConsensusParameters(
+    view_timeout_ms=500, view_timeout_ms_max=4_000, resend_ms=200, clock_drift_ms_max=5_000
+)
 GENESIS_TIME_MS = 1_000_000
 TRANSACTIONS_MAX = 3
 INVALID = b"invalid"

@@ -1,9 +1,10 @@
-"""The world: one heap of future actions, one network, one pair of dice. One law: nothing here knows what time it is outside."""
+"""The world: one heap of future actions, one network, one pair of dice. One law: no clock but its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from heapq import heappop, heappush
 from random import Random
@@ -60,9 +61,7 @@ class Simulation:
             if index not in liars
         ]
         follower_keys = [SigningKey(bytes([index]) * 32) for index in range(scenario.followers)]
-        self.honest += [
-            Node(self, f"follower{index}", key, validators, 0) for index, key in enumerate(follower_keys)
-        ]
+        self.honest += [Node(self, f"follower{index}", key, validators, 0) for index, key in enumerate(follower_keys)]
         self.liars: list[Liar] = [
             liar for index, kind in liars.items() for liar in make_liars(self, kind, index, keys[index], validators)
         ]
@@ -77,15 +76,17 @@ class Simulation:
         for node in self.nodes:
             self.at(self.dice.randrange(200 * US), node.start)
         for number in range(scenario.transactions):
-            self.at(self.dice.randrange(scenario.faulty_us), lambda number=number: self._submit(b"tx-%d" % number))  # type: ignore[misc]
+            self.at(self.dice.randrange(scenario.faulty_us), partial(self._submit, b"tx-%d" % number))
         for crash in scenario.crashes:
-            self.at(crash.time_us, lambda crash=crash: self._plan(crash))  # type: ignore[misc]
+            self.at(crash.time_us, partial(self._plan, crash))
         self._run_until(scenario.faulty_us, lambda: False)
         self._heal()
         deadline_us = self.now_us + RECOVERY_US
         self._run_until(deadline_us, self._is_well)
         if not self._is_well():
-            raise BrokenPromiseError(f"no progress in {RECOVERY_US // US} ms after the faults stopped: {self._summary()}")
+            raise BrokenPromiseError(
+                f"no progress in {RECOVERY_US // US} ms after the faults stopped: {self._summary()}"
+            )
         self._require_bounded()
         return Outcome(self.chain.height, self._trace.hexdigest(), self.now_us - scenario.faulty_us, self.messages)
 
@@ -168,7 +169,7 @@ class Simulation:
             delay_us = 1 + dice.randrange(scenario.delay_us)
             if is_faulty and dice.random() < scenario.slow:
                 delay_us *= dice.randint(1, 100)
-            self.at(delay_us, lambda: self._deliver(sender, receiver, data))
+            self.at(delay_us, partial(self._deliver, sender, receiver, data))
 
     def _deliver(self, sender: Node, receiver: Node, data: bytes) -> None:
         if self._can_pass(sender, receiver):
@@ -194,7 +195,7 @@ class Simulation:
         self.submitted.append(transaction)
         for node in self.nodes:
             if self.dice.random() < 0.9:
-                self.at(self.dice.randrange(100 * US), lambda node=node: node.submit(transaction))  # type: ignore[misc]
+                self.at(self.dice.randrange(100 * US), partial(node.submit, transaction))
 
     def _plan(self, crash: Crash) -> None:
         node = self.nodes[crash.node % len(self.nodes)]
@@ -205,7 +206,11 @@ class Simulation:
     def _heal(self) -> None:
         for node in self.nodes:
             node.effects_left = None
-            self.at(3_000 * US, lambda node=node: [node.submit(raw) for raw in self.submitted])  # type: ignore[misc]
+            self.at(3_000 * US, partial(self._submit_again, node))
+
+    def _submit_again(self, node: Node) -> None:
+        for transaction in self.submitted:
+            node.submit(transaction)
 
     def _is_well(self) -> bool:
         top = self.chain.height
