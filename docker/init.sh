@@ -3,12 +3,13 @@
 #
 #   init.sh [OPTIONS OF foedus local init]      such as --task heart --rounds 25
 #
-# The genesis document is written last: where it is, everything is. Keys on their way touch no disk but their
-# owner's volume, since /tmp is in memory.
+# The genesis document is written last: where it is, everything is. Keys on their way touch no disk but their owner's
+# volume, since /tmp is in memory. VOLUMES names another place than /volumes.
 set -eu
 umask 077
-volumes=/volumes
-made=/tmp/made
+volumes=${VOLUMES:-/volumes}
+made=$(mktemp -d)/made
+trap 'rm -rf "${made%/made}"' EXIT
 
 fail() {
   echo "init: $*" >&2

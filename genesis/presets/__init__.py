@@ -15,7 +15,7 @@ from genesis.presets.digits import digits_task
 from genesis.presets.heart import heart_task
 from genesis.presets.rules import RULES, UnknownRuleError, rule_named
 
-__all__ = ["PRESETS", "RULES", "Preset", "UnknownRuleError", "digits_task", "heart_task", "rule_named"]
+__all__ = ["HOSPITALS", "PRESETS", "RULES", "Preset", "UnknownRuleError", "digits_task", "heart_task", "rule_named"]
 
 
 @dataclass(frozen=True, slots=True)
