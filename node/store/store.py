@@ -163,6 +163,7 @@ class Store(ChainReader):
         parent = self.chain_id if tip is None else tip.block_id
         assert header.height == (0 if tip is None else tip.height) + 1, "blocks are appended one after the other"
         assert header.parent_id == parent, "a block follows the tip"
+        assert tip is not None or self._row("SELECT 1 FROM state LIMIT 1"), "the genesis state is planted first"
         assert certified.certificate.block_id == certified.block.id, "a certificate belongs to its block"
         assert execution.block == certified.block, "an execution belongs to its block"
 
