@@ -28,6 +28,7 @@ from ledger.codec import CodecError
 from ledger.codec import decode as our_decode
 from ledger.codec import encode as our_encode
 from ledger.digest import digest as our_digest
+from ledger.identity import verify
 from ledger.light import LightProof, prove_receipt, prove_state, prove_transaction
 from ledger.validators import ValidatorSet
 from tests.project import protocol_arithmetic as arithmetic
@@ -50,7 +51,7 @@ from tests.project.protocol_reader import (
 from tests.project.protocol_reader import vote_message as their_vote_message
 from tests.project.protocol_records import Rec, RefusedError, decode, encode, make
 from tests.project.test_protocol_page import RECORDS, TEXT
-from tests.recorded import Recorded, document_of, member
+from tests.recorded import Recorded, document_of, key_of, member
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 GENESIS_MAX = 16_777_216
@@ -375,6 +376,24 @@ def test_the_sentence_of_a_vote_is_that_of_the_page(history: Recorded) -> None:
         )
         assert their_vote_message("prepare", theirs, named_so, index) == said
     assert set_hash(named_so) == validators.hash
+
+
+GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
+SMALL_ORDER = [bytes(32), b"\1" + bytes(31), bytes.fromhex("ec" + "ff" * 30 + "7f")]
+
+
+def test_signatures_have_one_form_and_keys_of_small_order_sign_nothing() -> None:
+    """What libsodium refuses, and other implementations of Ed25519 may take."""
+    key, chain_id = key_of("va", "validator"), our_digest("genesis", b"")
+    signature = key.sign("vote", chain_id, b"sentence")
+    shifted = signature[:32] + (int.from_bytes(signature[32:], "little") + GROUP_ORDER).to_bytes(32, "little")
+
+    for check in (is_signed, verify):
+        assert check(key.public_key, "vote", chain_id, b"sentence", signature)
+        assert not check(key.public_key, "vote", chain_id, b"sentence", shifted)
+        for small in SMALL_ORDER:
+            assert not check(small, "vote", chain_id, b"sentence", b"\1" + bytes(63))
+            assert not check(small, "vote", chain_id, b"sentence", small + bytes(32))
 
 
 @pytest.mark.parametrize("count", range(1, 41))
