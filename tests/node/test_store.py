@@ -178,6 +178,7 @@ def test_two_writers_never_share_a_directory(store: Store, tmp_path: Path) -> No
 
 def test_a_directory_of_another_chain_is_refused_and_left_alone(tmp_path: Path, chain: NotebookChain) -> None:
     with Store.open(tmp_path, CHAIN) as store:
+        store.plant(chain.genesis_state)
         store.append(*chain.next_block(("a", "1")))
 
     with pytest.raises(OtherChainError, match=CHAIN.hex()):
@@ -222,6 +223,11 @@ def test_an_append_that_fails_half_way_leaves_nothing(store: Store, chain: Noteb
     store._writer.execute("DROP TRIGGER broken")
     store.append(certified, execution)
     assert store.load_state().root == chain.state.root
+
+
+def test_a_chain_without_its_genesis_state_is_never_begun(tmp_path: Path, chain: NotebookChain) -> None:
+    with Store.open(tmp_path, CHAIN) as store, pytest.raises(AssertionError, match="planted first"):
+        store.append(*chain.next_block(("a", "1")))
 
 
 def test_an_execution_of_another_block_is_never_stored(store: Store, chain: NotebookChain) -> None:
