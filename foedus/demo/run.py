@@ -97,7 +97,7 @@ def run_demo(use_case: UseCase, options: Options) -> Outcome:
             processes.stop()
         outcome = Outcome(
             use_case=use_case,
-            rule="/".join([*spec.rule.pre, spec.rule.rule]),
+            rule=" + ".join([*spec.rule.pre, spec.rule.rule]),
             rounds=sum(seen.status == "certified" for seen in watch.rounds),
             height=height,
             overall=overall,
@@ -137,6 +137,7 @@ class _Play:
     watch: Watch
     killed_at: int | None = None
     caught_up: bool | None = None
+    refusals_noted: int = 0
 
     @property
     def victim(self) -> str:
@@ -164,6 +165,7 @@ class _Play:
             self._look()
             if len(self.watch.rounds) > seen:
                 seen, last_progress = len(self.watch.rounds), time.monotonic()
+                self._note_refusals()
             if time.monotonic() - last_progress > ROUND_SECONDS_MAX:
                 raise DemoFailedError(f"no round ended for {ROUND_SECONDS_MAX:.0f} s: see {self.processes.logs}")
             if self.options.fault and self.killed_at is None and seen >= self.options.rounds // 2:
@@ -190,6 +192,12 @@ class _Play:
         assert task is not None, "the task has been read, or training would not have ended"
         sites, overall = self.use_case.score(self.watch.model(task.version))
         return overall, sites
+
+    def _note_refusals(self) -> None:
+        refusals = self.watch.refusals()
+        for name, code, detail in refusals[self.refusals_noted :]:
+            self.display.note(f"refused: {name}: {code}: {detail}")
+        self.refusals_noted = len(refusals)
 
     def _kill(self) -> None:
         self.killed_at = self.watch.height
