@@ -118,10 +118,13 @@ class PayloadExchange:
         """Work with this set from now on."""
         self._validators = validators
         for payload_id, publication in list(self._publications.items()):
+            self._publication_tasks[payload_id].cancel()
             try:
                 publication.update_validators(validators)
             except CertificateError as error:  # this node left the set: it spreads nothing any more
                 self._end_publication(payload_id, error)
+            else:
+                self._publication_tasks[payload_id] = asyncio.create_task(publication.run())
 
     async def publish(self, descriptor: PayloadDescriptor) -> AvailabilityCertificate:
         """Spread a stored payload; return when a quorum has acknowledged it. Cancel it to give up waiting.

@@ -69,7 +69,6 @@ class Publication:
         self._seals: dict[int, Seal] = {own.validator: own}
         self._frame = encode_payload_frame(sign_announcement(self._key, self._chain_id, validators, self.descriptor))
         self._certify()
-        self._news.set()
 
     @property
     def complete(self) -> bool:

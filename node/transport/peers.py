@@ -81,16 +81,3 @@ class TransportLimits:
 
 PeerKey: Final = web.RequestKey("foedus_peer", int)
 """`request[PeerKey]` is the index of the validator that makes a bulk request."""
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of `host:port` or `[v6]:port`.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-        message = f"an address is written host:port, got {address!r}"
-        raise ValueError(message)
-    return host.strip("[]"), int(port)

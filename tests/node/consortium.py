@@ -79,6 +79,7 @@ def make_site(
     boot_epoch: int = 1,
     cut_from: Iterable[int] = (),
     on_frame: Callable[[int, Channel, bytes], None] | None = None,
+    on_peer_connected: Callable[[int], None] | None = None,
 ) -> Site:
     """A node that is not started yet; it never dials those it is `cut_from`."""
     frames: asyncio.Queue[Received] = asyncio.Queue()
@@ -95,6 +96,7 @@ def make_site(
         boot_epoch=boot_epoch,
         addresses={f"v{other}": "" for other in cut_from},
         limits=limits,
+        on_peer_connected=on_peer_connected,
     )
     return Site(index, transport, frames)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -45,16 +44,20 @@ class Depot:
         self.members = members
         self.owner_bytes_max = owner_bytes_max
         self.site: Site = make_site(
-            index, members, on_frame=self._on_frame, cut_from=cut_from, listen=listen, limits=limits
+            index,
+            members,
+            on_frame=self._on_frame,
+            on_peer_connected=self._on_peer_connected,
+            cut_from=cut_from,
+            listen=listen,
+            limits=limits,
         )
         self.store: PayloadStore
         self.exchange: PayloadExchange
 
     async def start(self) -> None:
         self.store = await PayloadStore.open(self.path, bytes_max=QUOTA, owner_bytes_max=self.owner_bytes_max)
-        self.exchange = PayloadExchange(
-            self.site.transport, self.store, signing_key(self.index), CHAIN, self.members
-        )
+        self.exchange = PayloadExchange(self.site.transport, self.store, signing_key(self.index), CHAIN, self.members)
         await self.site.transport.start()
         await self.exchange.start()
 
@@ -62,6 +65,9 @@ class Depot:
         await self.exchange.stop()
         await self.site.transport.stop()
         await self.store.close()
+
+    def _on_peer_connected(self, peer: int) -> None:
+        self.exchange.on_peer_connected(peer)
 
     def _on_frame(self, peer: int, channel: Channel, data: bytes) -> None:
         if channel is Channel.PAYLOAD:
@@ -100,9 +106,3 @@ async def everywhere(depots: Iterable[Depot], payload_id: bytes) -> None:
     """Return when all these nodes have the payload."""
     depots = list(depots)
     await until(lambda: all(depot.store.has(payload_id) for depot in depots))  # type: ignore[arg-type]
-
-
-async def at_most(seconds: float, *work: asyncio.Future[object]) -> None:
-    """Wait for tasks, bounded."""
-    async with asyncio.timeout(seconds):
-        await asyncio.gather(*work)

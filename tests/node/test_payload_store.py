@@ -182,6 +182,16 @@ async def test_a_chunk_that_a_power_cut_tore_counts_as_missing(store: PayloadSto
     assert again.missing_chunks(ID) == [1]
 
 
+async def test_a_chunk_that_was_taken_unseen_is_dropped_when_the_hashes_come(store: PayloadStore) -> None:
+    await store.stage(DESCRIPTOR)
+    await store.write_chunk(ID, 0, CHUNKS[1])
+    await store.write_chunk(ID, 1, CHUNKS[1])
+
+    await store.stage(DESCRIPTOR, hashes=HASHES)
+
+    assert store.missing_chunks(ID) == [0, 2]
+
+
 WRITER = """
 import asyncio, pathlib, sys
 sys.path.insert(0, sys.argv[2])

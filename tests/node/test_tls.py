@@ -18,8 +18,12 @@ ALICE, BOB, MALLORY = (TransportIdentity(bytes([seed]) * 32) for seed in (1, 2, 
 PINNED = [ALICE.public_key, BOB.public_key]
 
 
-async def shake(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[PublicKey, PublicKey]:
+async def shake(
+    server: ssl.SSLContext, client: ssl.SSLContext, finished: list[asyncio.StreamWriter]
+) -> tuple[PublicKey, PublicKey]:
     """Connect, pass a byte each way; return the keys that server and client saw.
+
+    The server notes every handshake that it `finished`.
 
     Raises:
         OSError: either end refused the other.
@@ -27,6 +31,7 @@ async def shake(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[PublicK
     seen: asyncio.Future[PublicKey] = asyncio.get_running_loop().create_future()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        finished.append(writer)
         seen.set_result(peer_key(writer.get_extra_info("ssl_object")))
         writer.write(await reader.readexactly(1))
         await writer.drain()
@@ -46,77 +51,100 @@ async def shake(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[PublicK
             writer.transport.abort()
 
 
-async def test_two_pinned_nodes_prove_their_keys_to_each_other() -> None:
-    keys = await shake(ALICE.server_context(PINNED), BOB.client_context(PINNED))
+@pytest.fixture
+def finished() -> list[asyncio.StreamWriter]:
+    return []
+
+
+async def test_two_pinned_nodes_prove_their_keys_to_each_other(finished: list[asyncio.StreamWriter]) -> None:
+    keys = await shake(ALICE.server_context(PINNED), BOB.client_context(PINNED), finished)
 
     assert keys == (BOB.public_key, ALICE.public_key)
 
 
-async def test_a_client_with_an_unpinned_key_does_not_finish_the_handshake() -> None:
+async def test_a_client_with_an_unpinned_key_does_not_finish_the_handshake(
+    finished: list[asyncio.StreamWriter],
+) -> None:
     with pytest.raises(OSError):  # noqa: PT011 - an alert or a reset, as the kernel pleases
-        await shake(ALICE.server_context(PINNED), MALLORY.client_context(PINNED))
+        await shake(ALICE.server_context(PINNED), MALLORY.client_context(PINNED), finished)
+    assert finished == []
 
 
-async def test_a_server_with_an_unpinned_key_does_not_finish_the_handshake() -> None:
+async def test_a_server_with_an_unpinned_key_does_not_finish_the_handshake(
+    finished: list[asyncio.StreamWriter],
+) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
-        await shake(MALLORY.server_context(PINNED), BOB.client_context(PINNED))
+        await shake(MALLORY.server_context(PINNED), BOB.client_context(PINNED), finished)
 
 
-async def test_a_client_without_a_certificate_does_not_finish_the_handshake() -> None:
+async def test_a_client_without_a_certificate_does_not_finish_the_handshake(
+    finished: list[asyncio.StreamWriter],
+) -> None:
     anonymous = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anonymous.check_hostname = False
     anonymous.verify_mode = ssl.CERT_NONE
 
     with pytest.raises(OSError):  # noqa: PT011 - as above
-        await shake(ALICE.server_context(PINNED), anonymous)
+        await shake(ALICE.server_context(PINNED), anonymous, finished)
+    assert finished == []
 
 
-async def test_tls_1_2_is_refused() -> None:
+async def test_tls_1_2_is_refused(finished: list[asyncio.StreamWriter]) -> None:
     old = BOB.client_context(PINNED)
     old.minimum_version = ssl.TLSVersion.TLSv1_2
     old.maximum_version = ssl.TLSVersion.TLSv1_2
 
     with pytest.raises(OSError):  # noqa: PT011 - as above
-        await shake(ALICE.server_context(PINNED), old)
+        await shake(ALICE.server_context(PINNED), old, finished)
+    assert finished == []
 
 
-async def test_nobody_passes_for_a_pinned_node_by_naming_its_anchor(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_nobody_passes_for_a_pinned_node_by_naming_its_anchor(
+    tmp_path_factory: pytest.TempPathFactory, finished: list[asyncio.StreamWriter]
+) -> None:
     """The issuer's name is public; the signature under it is not to be had."""
     context = forged_context(
         tmp_path_factory, key=Ed25519PrivateKey.generate(), signer=Ed25519PrivateKey.generate(), issuer=ALICE.public_key
     )
 
     with pytest.raises(OSError):  # noqa: PT011 - as above
-        await shake(ALICE.server_context(PINNED), context)
+        await shake(ALICE.server_context(PINNED), context, finished)
+    assert finished == []
 
 
-async def test_the_key_that_signs_all_anchors_opens_no_door(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_the_key_that_signs_all_anchors_opens_no_door(
+    tmp_path_factory: pytest.TempPathFactory, finished: list[asyncio.StreamWriter]
+) -> None:
     everybodys = Ed25519PrivateKey.from_private_bytes(bytes(32))
-    context = forged_context(tmp_path_factory, key=everybodys, signer=everybodys, issuer=ALICE.public_key)
+    context = forged_context(
+        tmp_path_factory, key=everybodys, signer=everybodys, issuer=everybodys.public_key().public_bytes_raw()
+    )
 
     with pytest.raises(OSError):  # noqa: PT011 - as above
-        await shake(ALICE.server_context(PINNED), context)
+        await shake(ALICE.server_context(PINNED), context, finished)
+    assert finished == []
 
 
 async def test_a_certificate_issued_with_a_pinned_key_shows_another_key(
     tmp_path_factory: pytest.TempPathFactory,
+    finished: list[asyncio.StreamWriter],
 ) -> None:
     """The handshake lets it through, so the caller compares `peer_key`."""
     other = Ed25519PrivateKey.generate()
     bobs = Ed25519PrivateKey.from_private_bytes(bytes([2]) * 32)
     context = forged_context(tmp_path_factory, key=other, signer=bobs, issuer=BOB.public_key)
 
-    seen, _ = await shake(ALICE.server_context(PINNED), context)
+    seen, _ = await shake(ALICE.server_context(PINNED), context, finished)
 
     assert seen == other.public_key().public_bytes_raw()
     assert seen not in PINNED
 
 
-async def test_a_key_pinned_later_is_let_in_by_the_same_context() -> None:
+async def test_a_key_pinned_later_is_let_in_by_the_same_context(finished: list[asyncio.StreamWriter]) -> None:
     server = ALICE.server_context(PINNED)
     pin(server, [MALLORY.public_key])
 
-    seen, _ = await shake(server, MALLORY.client_context(PINNED))
+    seen, _ = await shake(server, MALLORY.client_context(PINNED), finished)
 
     assert seen == MALLORY.public_key
 

@@ -179,6 +179,17 @@ async def test_a_slow_consumer_costs_bounded_memory_and_is_dropped() -> None:
             await asyncio.sleep(0)
 
 
+async def test_small_gossip_is_bounded_by_number() -> None:
+    limits = quick(gossip_frames_max=10, silence_ms_max=60_000)
+    async with hostile_pair(limits=limits) as (site, _):
+        for _ in range(25):
+            site.transport.broadcast(Channel.TRANSACTION, b"t")
+        status = site.transport.peers()[0]
+
+        assert status.dropped_frames == 15
+        assert status.queued_frames <= 10 + 1  # a heartbeat may wait as well
+
+
 async def test_votes_that_pile_up_end_the_link_and_are_not_dropped_singly() -> None:
     limits = quick(urgent_frames_max=8, write_stall_ms_max=60_000, silence_ms_max=60_000)
     async with hostile_pair(limits=limits) as (site, socket):
