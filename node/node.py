@@ -316,6 +316,8 @@ class Node:
         for receipt in execution.receipts:
             for event in receipt.events:
                 log.info("event", height=certified.block.header.height, kind=event.kind, subject=event.subject)
+                if event.kind == "round.certified" and self.results.seconds_last:
+                    self.metrics.aggregation.observe(self.results.seconds_last)
         if execution.next_validators != self._connected_validators:
             self._connected_validators = execution.next_validators
             self.transport.update_validators(execution.next_validators)

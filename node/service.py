@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from typing import Final
 
 import structlog
 
@@ -17,6 +18,9 @@ from ledger.identity import SigningKey
 from node.config import Config
 from node.node import Node
 from node.tls import TransportIdentity
+
+OWNER_ONLY: Final = 0o077
+"""Nobody but the node's own user reads or writes what it creates."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +41,7 @@ def run_node(config: Config) -> None:
         StoreError: the data directory cannot be used, or no longer takes what must be kept.
         DivergedError: this node executes blocks differently from a quorum.
     """
+    os.umask(OWNER_ONLY)
     document = load_document(config.genesis.path)
     passphrase = os.environ.get("FOEDUS_PASSPHRASE")
     key = read_key(config.keys.validator, passphrase=passphrase)
