@@ -195,12 +195,21 @@ class ResultBook:
                 delay = min(2 * delay, RETRY_SECONDS_MAX)
 
     async def _compute(self, job: AggregationJob) -> ComputedRound:
+        began = perf_counter()
         base = None if job.base.payload is None else await self._payloads.obtain(job.base.payload)
         updates = [await self._payloads.obtain(update.payload) for update in job.updates]
         started = perf_counter()
         computed = await asyncio.to_thread(compute, job, base, updates)
         self.seconds_last = perf_counter() - started
         await self._payloads.keep(computed.model_payload)
+        log.info(
+            "result.computed",
+            task=job.spec.id,
+            round=job.round.number,
+            obtain_seconds=started - began,
+            aggregate_seconds=self.seconds_last,
+            keep_seconds=perf_counter() - started - self.seconds_last,
+        )
         return computed
 
     def _sign(self, entry: _Round, result: RoundResult) -> None:

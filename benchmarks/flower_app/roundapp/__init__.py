@@ -1,0 +1,1 @@
+"""The round of `benchmarks.round` as a Flower app."""
