@@ -98,15 +98,16 @@ class CatchUp:
             return self._on_own_status(status)
         known = self._statuses[sender]
         is_news = known is None or (status.boot_epoch, status.height) > (known.boot_epoch, known.height)
-        is_known = not is_news and status.height == self.height
+        is_older = known is not None and status.boot_epoch < known.boot_epoch
+        is_known = not is_news and not is_older and status.height == self.height
         if is_known or (sender, Status) in self._answered:
             return self._outbox.drop(status, sender, DropReason.DUPLICATE)
         if not self._committee.is_status(status):
             return self._outbox.drop(status, sender, DropReason.BAD_SIGNATURE)
-        if known is not None and status.boot_epoch < known.boot_epoch:
-            self._outbox.send(sender, known)
-        elif is_news:
-            self._statuses[sender] = status
+        if known is not None and is_older:
+            self._answered.add((sender, Status))
+            return self._outbox.send(sender, known)
+        self._statuses[sender] = status if is_news else known
         if status.height < self.height:
             return self.answer(sender, status.height)
         self._heights.see(sender, status.height)

@@ -27,8 +27,8 @@ from consensus.committee import Committee
 from consensus.messages import (
     Commit,
     Message,
-    PreparedClaim,
     Prepare,
+    PreparedClaim,
     PrePrepare,
     ViewChange,
     ViewChangeCertificate,
@@ -142,9 +142,7 @@ def append(replica: Replica, effects: list[Effect], council: Council) -> list[Ef
     """Carry out the `AppendBlock` that is the last effect."""
     assert isinstance(effects[-1], AppendBlock)
     block = effects[-1].certified.block
-    return replica.step(
-        BlockAppended(Height(block.header.height), block.id, council.validators, toy.PARAMETERS)
-    )
+    return replica.step(BlockAppended(Height(block.header.height), block.id, council.validators, toy.PARAMETERS))
 
 
 def of(effects: list[Effect], kind: type[EffectT]) -> list[EffectT]:

@@ -1,4 +1,4 @@
-"""Bugs to be found: the simulator proves that it can fail. One law: each is one thing that implementations get wrong."""
+"""Bugs to be found: the simulator proves that it can fail. One law: each is one mistake that implementations make."""
 
 from __future__ import annotations
 
