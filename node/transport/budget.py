@@ -8,18 +8,19 @@ from ledger.identity import PublicKey
 
 
 class TokenBucket:
-    """A rate with a burst of one second's worth."""
+    """A rate, with bursts of what `burst_s` seconds are worth."""
 
-    __slots__ = ("_at_s", "_level", "_rate_per_s")
+    __slots__ = ("_at_s", "_burst", "_level", "_rate_per_s")
 
-    def __init__(self, rate_per_s: float, now_s: float) -> None:
+    def __init__(self, rate_per_s: float, now_s: float, *, burst_s: float = 1.0) -> None:
         self._rate_per_s: Final = rate_per_s
-        self._level = rate_per_s
+        self._burst: Final = rate_per_s * burst_s
+        self._level = self._burst
         self._at_s = now_s
 
     def take(self, amount: float, now_s: float) -> float:
         """Take `amount`; return for how many seconds to wait before the next, 0 within the rate."""
-        self._level = min(self._rate_per_s, self._level + (now_s - self._at_s) * self._rate_per_s) - amount
+        self._level = min(self._burst, self._level + (now_s - self._at_s) * self._rate_per_s) - amount
         self._at_s = now_s
         return -self._level / self._rate_per_s if self._level < 0 else 0.0
 

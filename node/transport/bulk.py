@@ -23,6 +23,7 @@ from node.transport.client import FRAMES_PATH
 from node.transport.peers import PeerKey, TransportLimits
 
 PIECE_BYTES: Final = 64 << 10
+BURST_S: Final = 0.05
 
 
 class BulkGate:
@@ -34,7 +35,7 @@ class BulkGate:
         self._slots: Final = asyncio.Semaphore(limits.bulk_requests_max)
         self._held: Final[Counter[int]] = Counter()
         self._connections: Final[WeakSet[asyncio.Transport]] = WeakSet()
-        self._rate: Final = TokenBucket(limits.bulk_bytes_per_s_max, asyncio.get_running_loop().time())
+        self._rate: Final = TokenBucket(limits.bulk_bytes_per_s_max, asyncio.get_running_loop().time(), burst_s=BURST_S)
 
     @property
     def middleware(self) -> Middleware:
@@ -87,10 +88,18 @@ class BulkGate:
         stream = web.StreamResponse(status=response.status, headers={"Content-Type": response.content_type})
         stream.content_length = len(body)
         await stream.prepare(request)
+        try:
+            await self._write_pieces(stream, body)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        return stream
+
+    async def _write_pieces(self, stream: web.StreamResponse, body: bytes) -> None:
         clock = asyncio.get_running_loop()
         for start in range(0, len(body), PIECE_BYTES):
             piece = body[start : start + PIECE_BYTES]
-            await stream.write(piece)
+            async with asyncio.timeout(self._limits.bulk_stall_ms_max / 1000):
+                await stream.write(piece)
             await asyncio.sleep(self._rate.take(len(piece), clock.time()))
         await stream.write_eof()
-        return stream

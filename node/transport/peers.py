@@ -66,17 +66,17 @@ class TransportLimits:
     """How long a peer that sent garbage stays away; doubles each time up to `penalty_ms_max`."""
 
     penalty_ms_max: int = 60_000
-    bulk_bytes_per_s_max: int = 256 << 20
+    bulk_bytes_per_s_max: int = 192 << 20
     """Served to all peers together over bulk connections."""
 
-    bulk_requests_max: int = 8
-    """Served at once; others wait."""
+    bulk_requests_max: int = 64
+    """Served at once, 1 MiB of memory each; others wait. Far more than f peers can hold by reading slowly."""
 
     bulk_requests_per_peer_max: int = 4
     """Waiting and served, and connections used towards one peer."""
 
     bulk_stall_ms_max: int = 10_000
-    """A bulk answer of which nothing comes for this long has failed."""
+    """A bulk answer of which nothing comes, or is taken, for this long has failed."""
 
 
 PeerKey: Final = web.RequestKey("foedus_peer", int)

@@ -277,6 +277,25 @@ def refused(logs: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     return [log for log in logs if log["event"] == "peer.refused"]
 
 
+async def test_a_peer_that_does_not_take_its_bulk_answer_gives_its_slot_back() -> None:
+    async def big(request: web.Request) -> web.Response:
+        return web.Response(body=bytes(64 << 20))
+
+    members = validators(2)
+    server = make_site(0, members, limits=quick(bulk_requests_per_peer_max=1, bulk_stall_ms_max=200))
+    server.transport.add_routes([web.get("/peer/big", big)])
+    async with running([server], members), hostile_session(1) as session:
+        url = f"https://{server.address}/peer/big"
+        answer = await session.get(url)  # and its body is never read
+
+        async with asyncio.timeout(10):
+            while (again := await session.get(url)).status == 429:  # noqa: ASYNC110 - asks a server
+                await asyncio.sleep(0.01)
+        assert again.status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await answer.read()
+
+
 async def flush(sites: list[Site]) -> None:
     """Return when all that was sent before has arrived: frames of one link stay in order."""
     for sender in sites:
