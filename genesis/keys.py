@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -34,6 +35,15 @@ _MEMORY_BYTES_MAX: Final = 1 << 30
 
 class KeyFileError(ValueError):
     """A key file cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCard:
+    """What a key file tells without being opened."""
+
+    owner: str
+    public_key: bytes
+    is_sealed: bool
 
 
 class _Box(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,7 +137,53 @@ def public_key_in(path: Path) -> bytes:
     return _parse(path, _read_private(path)).public_key
 
 
-def _read_private(path: Path) -> str:
+def card_of_key(path: Path) -> KeyCard:
+    """Return what a key file tells without being opened.
+
+    Raises:
+        KeyFileError: see `read_key`.
+    """
+    content = _parse(path, _read_private(path))
+    return KeyCard(content.owner, content.public_key, is_sealed=content.box is not None)
+
+
+def seal_again(path: Path, *, passphrase: str | None, new_passphrase: str | None) -> None:
+    """Change what opens a key file, in one step: after a crash it is the old file or the new one.
+
+    Args:
+        path: the file.
+        passphrase: opens it now; None for one in clear, or to take `FOEDUS_PASSPHRASE`.
+        new_passphrase: opens it from now on; None leaves the seed in clear.
+
+    Raises:
+        KeyFileError: see `read_key`; or the file cannot be written.
+    """
+    key = read_key(path, passphrase=passphrase)
+    owner = card_of_key(path).owner
+    partial = path.with_name(f".{path.name}.new")
+    partial.unlink(missing_ok=True)
+    try:
+        write_key(partial, key, owner=owner, passphrase=new_passphrase)
+        partial.rename(path)
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_passphrase(path: Path) -> str:
+    """Return the passphrase in a file: its first line.
+
+    Raises:
+        KeyFileError: missing, readable by others, or empty.
+    """
+    line = _read_private(path, what="passphrase file").split("\n", 1)[0].rstrip("\r")
+    if not line:
+        raise KeyFileError(f"{path}: its first line is the passphrase, and it is empty")
+    return line
+
+
+def _read_private(path: Path, *, what: str = "key file") -> str:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -135,11 +191,11 @@ def _read_private(path: Path) -> str:
                 raise KeyFileError(f"{path}: others may read it (mode {mode & 0o777:04o}); run: chmod 600 {path}")
             content = file.read(KEY_FILE_BYTES_MAX + 1)
     except FileNotFoundError as error:
-        raise KeyFileError(f"{path}: no such key file") from error
+        raise KeyFileError(f"{path}: no such {what}") from error
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) > KEY_FILE_BYTES_MAX:
-        raise KeyFileError(f"{path}: a key file has at most {KEY_FILE_BYTES_MAX} bytes")
+        raise KeyFileError(f"{path}: a {what} has at most {KEY_FILE_BYTES_MAX} bytes")
     return content.decode("utf-8", errors="replace")
 
 

@@ -11,7 +11,6 @@ For containers (each a host of its own) there are also DIR/api-ca.pem and nodes/
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from genesis.api_certificates import api_certificates
 from genesis.document import PORT_MAX, GenesisDocument, InvalidGenesisError, document_text, faults_of
 from genesis.keys import KEY_FILE_MODE, new_key, write_key
 from genesis.ports import LOOPBACK, free_ports
+from genesis.settings import NodeSettings
 from ledger.fields import NAME_PATTERN
 from ledger.identity import SigningKey
 from ledger.parameters import ConsensusParameters
@@ -232,26 +232,13 @@ def _participants(plan: LocalPlan) -> tuple[tuple[Participant, ...], dict[str, S
 
 def _config_text(node: LocalNode) -> str:
     listen = EVERY_ADDRESS if node.is_alone else LOOPBACK
-    tls = 'tls_certificate = "keys/api.pem"\ntls_key = "keys/api.key"\n' if node.is_alone else ""
-    return f"""# Settings of node {node.name}; docs/configuration.md explains them all.
-# A variable such as FOEDUS_API__PORT overrides the file. Paths count from this directory.
-
-[node]
-name = {json.dumps(node.name)}
-data_dir = "data"
-
-[genesis]
-path = "../../{GENESIS_NAME}"
-
-[keys]
-validator = "keys/validator.key"
-transport = "keys/transport.key"
-
-[peer]
-host = "{listen}"
-port = {node.peer_port}
-
-[api]
-host = "{listen}"
-port = {node.api_port}
-{tls}"""
+    settings = NodeSettings(
+        name=node.name,
+        genesis=f"../../{GENESIS_NAME}",
+        validator_key="keys/validator.key",
+        transport_key="keys/transport.key",
+        peer=(listen, node.peer_port),
+        api=(listen, node.api_port),
+        tls=("keys/api.pem", "keys/api.key") if node.is_alone else None,
+    )
+    return settings.text()

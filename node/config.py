@@ -56,6 +56,9 @@ class GenesisSection(Section, frozen=True, kw_only=True):
     path: Path
     """The genesis document (`genesis.json`), the same on every node."""
 
+    signatures: Path | None = None
+    """The members' signatures under it (`foedus genesis verify --collect`), checked before the node starts."""
+
 
 class KeysSection(Section, frozen=True, kw_only=True):
     """`[keys]`: the node's secrets."""
@@ -258,7 +261,11 @@ def _resolve(config: Config, directory: Path) -> Config:
     return replace(
         config,
         node=replace(config.node, data_dir=resolved(config.node.data_dir)),
-        genesis=replace(config.genesis, path=resolved(config.genesis.path)),
+        genesis=replace(
+            config.genesis,
+            path=resolved(config.genesis.path),
+            signatures=config.genesis.signatures and resolved(config.genesis.signatures),
+        ),
         keys=replace(config.keys, validator=resolved(config.keys.validator), transport=resolved(config.keys.transport)),
         api=replace(
             config.api,
@@ -271,6 +278,7 @@ def _resolve(config: Config, directory: Path) -> Config:
 def _relation_faults(config: Config) -> list[str]:
     files = {
         "genesis.path": config.genesis.path,
+        "genesis.signatures": config.genesis.signatures,
         "keys.validator": config.keys.validator,
         "keys.transport": config.keys.transport,
         "api.tls_certificate": config.api.tls_certificate,

@@ -6,7 +6,6 @@ Exit 0 after SIGTERM or SIGINT; any error of a part is raised to the command lin
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from typing import Final
 
@@ -14,6 +13,7 @@ import structlog
 
 from genesis.document import GenesisDocument, load_document
 from genesis.keys import read_key
+from genesis.signatures import load_signatures, require_signed
 from ledger.identity import SigningKey
 from node.config import Config
 from node.node import Node
@@ -29,21 +29,24 @@ class WrongKeyError(ValueError):
     """A key file does not hold the key that the genesis document names for this node."""
 
 
-def run_node(config: Config) -> None:
+def run_node(config: Config, *, passphrase: str | None = None) -> None:
     """Run a node until SIGTERM or SIGINT.
 
     Args:
         config: the node's settings, with absolute paths.
+        passphrase: opens the key files; environment `FOEDUS_PASSPHRASE` when None.
 
     Raises:
         InvalidGenesisError: the genesis document cannot begin a chain.
+        UnsignedGenesisError, InvalidSignaturesError: not every member has signed it.
         WrongKeyError: the keys are not those of the validator that the settings name.
         StoreError: the data directory cannot be used, or no longer takes what must be kept.
         DivergedError: this node executes blocks differently from a quorum.
     """
     os.umask(OWNER_ONLY)
     document = load_document(config.genesis.path)
-    passphrase = os.environ.get("FOEDUS_PASSPHRASE")
+    if config.genesis.signatures is not None:
+        require_signed(document, load_signatures(config.genesis.signatures))
     key = read_key(config.keys.validator, passphrase=passphrase)
     transport_key = read_key(config.keys.transport, passphrase=passphrase)
     require_own_keys(config, document, key, transport_key)
