@@ -52,8 +52,8 @@ class UnsignedGenesisError(ValueError):
 
     def __init__(self, missing: Sequence[str], needed: int) -> None:
         super().__init__(
-            f"{len(missing)} of {needed} members have not signed the genesis document: {', '.join(missing)}; each signs "
-            "with `foedus genesis sign`, and `foedus genesis verify --collect` puts the signatures together"
+            f"{len(missing)} of {needed} members have not signed the genesis document: {', '.join(missing)}; each "
+            "signs with `foedus genesis sign`, and `foedus genesis verify --collect` puts the signatures together"
         )
         self.missing = tuple(missing)
 
