@@ -6,6 +6,7 @@ Exit 0 after SIGTERM or SIGINT; any error of a part is raised to the command lin
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from typing import Final
 
