@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from fl.records import Participant
@@ -17,6 +18,17 @@ from genesis.keys import read_key
 from ledger.digest import Digest
 from ledger.identity import SigningKey
 from node.view import NodeStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A node that answers, the chain it follows, and who asks."""
+
+    wire: Wire
+    trust: Trust
+    key: SigningKey | None
+    participant: Participant | None
+    """Who the key belongs to; None without one."""
 
 
 @asynccontextmanager
@@ -48,15 +60,29 @@ async def connect(
     """
     signing = _load_key(key, passphrase)
     document = load_document(Path(genesis)) if isinstance(genesis, str | Path) else genesis
-    async with Wire(url, key=signing, patience=timeout, tls_ca=tls_ca) as wire:
-        trust = await _trust(wire, document)
+    async with reach(url, key=signing, genesis=document, timeout=timeout, tls_ca=tls_ca) as reached:
+        yield Session(reached.wire, reached.trust, signing, task, reached.participant)
+
+
+@asynccontextmanager
+async def reach(
+    url: str,
+    *,
+    key: SigningKey | None = None,
+    genesis: GenesisDocument | None = None,
+    timeout: float = PATIENCE_SECONDS_DEFAULT,
+    tls_ca: str | None = None,
+) -> AsyncIterator[Reached]:
+    """Reach a node without a task in mind; arguments and errors as `connect`."""
+    async with Wire(url, key=key, patience=timeout, tls_ca=tls_ca) as wire:
+        trust = await _trust(wire, genesis)
         wire.chain_id = trust.chain_id
         participant = None
-        if signing is not None:
-            participant = await read_fact(wire, trust, participant_key(signing.public_key), Participant)
+        if key is not None:
+            participant = await read_fact(wire, trust, participant_key(key.public_key), Participant)
             if participant is None:
-                raise NotEnrolledError(key=signing.public_key, url=wire.url)
-        yield Session(wire, trust, signing, task, participant)
+                raise NotEnrolledError(key=key.public_key, url=wire.url)
+        yield Reached(wire, trust, key, participant)
 
 
 async def _trust(wire: Wire, document: GenesisDocument | None) -> Trust:
