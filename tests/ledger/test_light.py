@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from time import perf_counter
 
 import msgspec
 import pytest
@@ -171,26 +170,11 @@ def large() -> tuple[Recorded, LightProof, LightProof]:
     return history, in_state, prove_transaction(history.blocks[0], 0)
 
 
-def test_a_proof_for_sixteen_validators_is_small_and_quick() -> None:
-    """The promise is 2.5 KB and 3 ms; the time is checked with room for a busy machine."""
+def test_a_proof_for_sixteen_validators_is_small() -> None:
+    """The promise is 2.5 KB; `benchmarks.light_proof` says how long verifying takes."""
     history, in_state, in_block = large()
+    for proof in (in_state, in_block):
+        verify_light_proof(history.document.chain_id, history.document.validators, proof)
     assert len(encode(in_state)) <= 2_500
     assert isinstance(in_block.fact, TransactionFact)
     assert len(encode(in_block)) - len(in_block.fact.raw) <= 2_500
-    best = min(_seconds(history, proof) for proof in (in_state, in_block) for _ in range(5))
-    assert best < 0.03
-
-
-def _seconds(history: Recorded, proof: LightProof) -> float:
-    started = perf_counter()
-    verify_light_proof(history.document.chain_id, history.document.validators, proof)
-    return perf_counter() - started
-
-
-if __name__ == "__main__":
-    chain, state_proof, block_proof = large()
-    for name, one in (("state", state_proof), ("transaction", block_proof)):
-        fact = one.fact
-        content = len(fact.raw) if isinstance(fact, TransactionFact) else 0
-        milliseconds = min(_seconds(chain, one) for _ in range(20)) * 1000
-        print(f"{name}: {len(encode(one))} bytes ({content} of them the transaction), {milliseconds:.2f} ms")  # noqa: T201
