@@ -17,11 +17,13 @@ RUN pip --python /opt/foedus/bin/python --disable-pip-version-check install --no
 
 FROM python:3.11-slim
 # Whose volumes the init service fills. A fresh volume takes its owner from the directory it is mounted on.
-ARG ORGANISATIONS="cleveland hungary switzerland va-long-beach"
+ARG NODES="cleveland hungary switzerland va-long-beach"
+ARG TRAINERS=$NODES
 RUN groupadd --gid 10001 foedus \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin foedus \
  && mkdir -p /consortium /node /trainer /volumes/consortium /volumes/officers \
- && for name in $ORGANISATIONS; do mkdir -p "/volumes/nodes/$name" "/volumes/trainers/$name" || exit 1; done \
+ && for name in $NODES; do mkdir -p "/volumes/nodes/$name" || exit 1; done \
+ && for name in $TRAINERS; do mkdir -p "/volumes/trainers/$name" || exit 1; done \
  && chown -R foedus:foedus /consortium /node /trainer /volumes \
  && chmod -R go-rwx /node /trainer /volumes
 COPY --from=build /opt/foedus /opt/foedus

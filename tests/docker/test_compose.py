@@ -158,6 +158,14 @@ def test_a_node_that_was_away_catches_up(stack: Stack, fault: Fault) -> None:
     require_one_chain(stack)
 
 
+def test_a_node_that_crashes_is_started_again(stack: Stack) -> None:
+    """docker-init is process 1; it ends when the node, its only child, does."""
+    before = stack.status("hungary").boot_epoch
+    stack.compose("exec", "-T", "hungary", "sh", "-c", "kill -KILL $(cat /proc/1/task/1/children)")
+    until(lambda: stack.status("hungary").boot_epoch > before, CATCH_UP_SECONDS_MAX, "another start")
+    until(lambda: is_caught_up(stack, "hungary"), CATCH_UP_SECONDS_MAX, "equal chains")
+
+
 def test_an_idle_node_takes_at_most_150_megabytes(stack: Stack) -> None:
     until(lambda: is_finished(stack, "cleveland"), TRAINING_SECONDS_MAX, "the end of the task")
     for hospital in HOSPITALS:

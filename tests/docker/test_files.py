@@ -51,6 +51,14 @@ class Volumes:
         return {str(path.relative_to(self.root)): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
 
 
+def test_every_variable_of_the_stack_is_documented() -> None:
+    page = (ROOT / "docs" / "docker.md").read_text(encoding="utf-8")
+    used = dict(re.findall(r"\$\{(FOEDUS_[A-Z_]+)(?:_\d)?:-([^}]*)\}", COMPOSE))
+    assert set(used) == {"FOEDUS_ROUNDS", "FOEDUS_PORT", "FOEDUS_NODE_MEMORY", "FOEDUS_TAG", "FOEDUS_BUILD_NETWORK"}
+    for name, default in used.items():
+        assert re.search(rf"\| `{name}(_\d)?`.* \|.*{default}`? \|", page), name
+
+
 @pytest.fixture
 def volumes(tmp_path: Path) -> Volumes:
     return Volumes(tmp_path)
@@ -73,7 +81,7 @@ def test_ports_are_published_on_loopback_only() -> None:
 def test_every_hospital_has_a_node_a_trainer_and_a_volume_in_the_image() -> None:
     services = re.findall(r"^  ([a-z-]+):$", COMPOSE.partition("\nnetworks:")[0], re.MULTILINE)
     assert {*HOSPITALS, *(f"{name}-trainer" for name in HOSPITALS)} <= set(services)
-    (named,) = re.findall(r'^ARG ORGANISATIONS="(.*)"$', (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    (named,) = re.findall(r'^ARG NODES="(.*)"$', (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert tuple(named.split()) == HOSPITALS
 
 
