@@ -1,4 +1,4 @@
-"""`foedus status`, `task`, `block`, `tx`: what a node knows. One law: they ask, and change nothing."""
+"""`foedus status`, `block`, `tx`: what a node knows. One law: they ask, and change nothing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from foedus.cli.output import AsJson, print_facts, print_table
 
 block_app = typer.Typer(help="Blocks of the chain.", no_args_is_help=True)
 tx_app = typer.Typer(help="Transactions and what became of them.", no_args_is_help=True)
-task_app = typer.Typer(help="What is learned.", no_args_is_help=True)
 
 
 def register(root: typer.Typer) -> None:
     """Add the commands of this module."""
     root.command("status")(status)
-    root.add_typer(task_app, name="task")
     root.add_typer(block_app, name="block")
     root.add_typer(tx_app, name="tx")
 
@@ -44,51 +42,6 @@ def status(*, url: Url = URL_DEFAULT, as_json: AsJson = False) -> None:
         trip = "" if peer.round_trip_ms is None else f", {peer.round_trip_ms:.1f} ms"
         facts[f"peer {peer.name}"] = f"{'connected' if peer.connected else 'NOT connected'} {peer.address}{trip}"
     print_facts(f"{url}:", {name: value for name, value in facts.items() if value})
-
-
-@task_app.command("list")
-def task_list(*, url: Url = URL_DEFAULT, limit: Limit = 50, as_json: AsJson = False) -> None:
-    """List all tasks and how far they are."""
-    node = Node(url)
-    if as_json:
-        node.print_json("tasks", limit=limit)
-        return
-    from node.api.answers import TasksAnswer
-
-    items = node.get(TasksAnswer, "tasks", limit=limit).items
-    rows = [
-        (one.id, one.status, str(one.round), f"{one.certified} of {one.rounds}", str(one.version), one.rule.rule)
-        for one in items
-    ]
-    print_table("Tasks", ("task", "status", "round", "certified", "model", "rule"), rows)
-
-
-@task_app.command("show")
-def task_show(
-    task: Annotated[str, typer.Argument(help="Name of the task.")], *, url: Url = URL_DEFAULT, as_json: AsJson = False
-) -> None:
-    """Show what a task learns, how, and from whom."""
-    node = Node(url)
-    if as_json:
-        node.print_json("tasks", task)
-        return
-    from node.api.answers import TaskAnswer
-
-    one = node.get(TaskAnswer, "tasks", task)
-    print_facts(
-        f"Task {one.id}:",
-        {
-            "description": one.description,
-            "status": f"{one.status}, round {one.round}, {one.certified}/{one.rounds} certified, model {one.version}",
-            "rule": " -> ".join([*one.rule.pre, one.rule.rule]) + f", against {one.rule.f} liars",
-            "updates": f"{one.updates_min} to {one.updates_max} a round",
-            "time": f"{one.collect_ms} ms to collect, {one.aggregate_ms} ms to aggregate",
-            "model": ", ".join(f"{tensor.name}{list(tensor.shape)}" for tensor in one.tensors),
-            "parameters": str(one.parameters),
-            "participants": ", ".join(one.participants) or "every trainer",
-            "digest": one.digest,
-        },
-    )
 
 
 @block_app.command("list")
