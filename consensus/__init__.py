@@ -28,8 +28,9 @@ The driver's duties
    `FetchEnded`.
 8. `Broadcast` goes to all connected validators and followers; messages prove their sender, so anybody may relay them.
    `Send` may be answered with silence. Both may be dropped at will: what matters is said again.
-9. On a corrupted safety store, construct with `observe_first=True` and no records: the replica signs nothing until it
-   has appended one block.
+9. On a corrupted safety store, construct with `observe_first=True` and no records, at every start until a block has
+   been appended: the replica signs nothing before. (A single validator has nobody to observe; it cannot be repaired
+   this way.)
 
 Normal case
 ===========
@@ -59,8 +60,14 @@ Algorithm", arXiv 2002.03613.
 * A replica asks for view v + 1 only from view v, or where f + 1 others already are; it stays there, repeating itself,
   until Q agree. Views do not run away while too many are down, and recovery is immediate (in PBFT time-outs double
   meanwhile).
-* Only VIEW-CHANGE, PRE-PREPARE and STATUS of a lower height are answered with DECIDED. Late votes are the normal case
-  with n > Q; a replica that lags says STATUS with everything it repeats.
+* Only VIEW-CHANGE and STATUS of a lower height are answered with DECIDED. Late votes are the normal case with n > Q; a
+  replica that lags says STATUS with everything it repeats.
+* A replica that receives an own word it does not know (another process has its key, or its data directory was
+  restored) signs nothing until a block of a later height than that word's has been appended.
+
+The files, in the order in which they are best read: `messages`, `events`, `safety` (the words), `committee`, `votes`,
+`view_change`, `proposal` (what counts), `voter`, `ballots`, `pace`, `outbox` (what is done), `instance` (one height),
+`ahead`, `catch_up`, `replica` (all heights).
 """
 
 from consensus.events import (

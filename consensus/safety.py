@@ -17,8 +17,8 @@ from ledger.codec import CodecError, Record, decode, encode
 from ledger.fields import Height, HeightField, View, ViewField
 
 RECORD_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 1_024
-RECORDS_MAX: Final = 10_000
-"""Records of one height that are read back; views change far too slowly to write more."""
+RECORDS_MAX: Final = 1_000_000
+"""Records of one height that are read back: years of views, at their longest time-out."""
 
 
 class SafetyRecordError(ValueError):

@@ -72,7 +72,7 @@ class Scenario:
             dice.choice((500, 2_000, 20_000)),
             0.0 if is_calm else dice.choice((0.0, 0.02, 0.2)),
             () if is_calm else tuple(_partition(dice, n, faulty_us) for _ in range(dice.randint(0, 3))),
-            () if is_calm else tuple(_crash(dice, n, faulty_us) for _ in range(dice.choice((0, 1, 3, 3 * n)))),
+            () if is_calm else _crashes(dice, n, faulty_us),
             tuple((index, liar or dice.choice(LIARS)) for index in sorted(liars)),
             tuple(dice.randint(-1_500, 1_500) for _ in range(n + 1)),
             dice.randint(5, 30),
@@ -86,6 +86,14 @@ def _partition(dice: Random, n: int, faulty_us: int) -> Partition:
     begin = dice.randrange(faulty_us)
     half = frozenset(dice.sample(range(n), dice.randint(1, max(1, n - 1))))
     return Partition(begin, min(faulty_us, begin + dice.randrange(4_000 * US)), half)
+
+
+def _crashes(dice: Random, n: int, faulty_us: int) -> tuple[Crash, ...]:
+    single = tuple(_crash(dice, n, faulty_us) for _ in range(dice.choice((0, 1, 3, 3 * n))))
+    if dice.random() > 0.2:
+        return single
+    blackout_us, down_us = dice.randrange(faulty_us), dice.choice((5, 1_000)) * US
+    return single + tuple(Crash(blackout_us, node, dice.randint(0, 3), down_us) for node in range(n))
 
 
 def _crash(dice: Random, n: int, faulty_us: int) -> Crash:
