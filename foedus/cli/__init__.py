@@ -13,7 +13,24 @@ import sys
 
 import typer
 
-from foedus.cli import audit, genesis, keys, local, models, node, queries, rounds, tasks
+from foedus.cli import (
+    audit,
+    completion,
+    doctor,
+    facts,
+    genesis,
+    keys,
+    local,
+    models,
+    node,
+    participants,
+    queries,
+    rounds,
+    submit,
+    tasks,
+    token,
+    verify,
+)
 from foedus.cli.output import CommandError, fail, is_debugging
 
 app = typer.Typer(
@@ -24,7 +41,24 @@ app = typer.Typer(
     rich_markup_mode=None,  # with markup, `--help` would import half of rich: 0.2 s
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (keys, genesis, local, node, audit, queries, tasks, rounds, models):
+for module in (
+    keys,
+    genesis,
+    local,
+    node,
+    doctor,
+    token,
+    queries,
+    tasks,
+    participants,
+    rounds,
+    submit,
+    models,
+    facts,
+    verify,
+    audit,
+    completion,
+):
     module.register(app)
 if importlib.util.find_spec("foedus.cli.demo") is not None:
     importlib.import_module("foedus.cli.demo").register(app)

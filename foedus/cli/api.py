@@ -1,12 +1,14 @@
 """Questions to a node's HTTP API. One law: one question, one answer or one clear reason why not.
 
 The command line asks with the standard library alone, so that a question takes no longer than its answer. Programs
-use `foedus.connect`, which also retries and verifies.
+use `foedus.connect`, which also retries and verifies. `FOEDUS_TOKEN` is the token of a node whose reading is not open,
+`FOEDUS_TLS_CA` the authority of an https node that is not one of the system's.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
@@ -18,6 +20,7 @@ from foedus.cli.output import CommandError, Json, print_json
 if TYPE_CHECKING:
     from http.client import HTTPResponse
     from urllib.error import HTTPError
+    from urllib.request import HTTPSHandler
 
 AnswerT = TypeVar("AnswerT")
 
@@ -34,11 +37,16 @@ Task = Annotated[str | None, typer.Option("--task", help="Which task; may be lef
 class Node:
     """A node, as the command line asks it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls_ca: Path | None = None, *, seconds_max: float = SECONDS_MAX) -> None:
         """Take the API's address.
 
+        Args:
+            url: of the API.
+            tls_ca: PEM file with the authority of an https node; environment `FOEDUS_TLS_CA` when None.
+            seconds_max: how long to wait for an answer.
+
         Raises:
-            CommandError: it is no URL.
+            CommandError: it is no URL, or the authority cannot be read.
         """
         from urllib.parse import urlsplit
         from urllib.request import ProxyHandler, build_opener
@@ -47,7 +55,9 @@ class Node:
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise CommandError(f"a URL such as {URL_DEFAULT} is needed, got {url}")
         self.url = url.rstrip("/")
-        self._opener = build_opener(ProxyHandler({}))
+        self._seconds_max = seconds_max
+        https = [_https(tls_ca)] if parts.scheme == "https" else []
+        self._opener = build_opener(ProxyHandler({}), *https)
 
     def get(self, kind: type[AnswerT], /, *path: str | int, **query: str | int | None) -> AnswerT:
         """Return the answer at `/v1/<path>`.
@@ -103,10 +113,10 @@ class Node:
         asked = urlencode({name: value for name, value in query.items() if value is not None})
         where = "/".join(quote(str(part), safe="") for part in path)
         request = Request(  # noqa: S310 - the scheme was checked
-            f"{self.url}/v1/{where}" + (f"?{asked}" if asked else ""), headers={"Accept": "application/json"}
+            f"{self.url}/v1/{where}" + (f"?{asked}" if asked else ""), headers=_headers()
         )
         try:
-            response: HTTPResponse = self._opener.open(request, timeout=SECONDS_MAX)
+            response: HTTPResponse = self._opener.open(request, timeout=self._seconds_max)
         except HTTPError as error:
             raise CommandError(_problem(error)) from error
         except (OSError, HTTPException) as error:
@@ -130,6 +140,22 @@ class Node:
         if len(known) == 1:
             return known[0]
         raise CommandError(f"name one with --task: {', '.join(known)}" if known else "this chain has no task yet")
+
+
+def _headers() -> dict[str, str]:
+    token = os.environ.get("FOEDUS_TOKEN")
+    return {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+
+
+def _https(tls_ca: Path | None) -> HTTPSHandler:
+    import ssl
+    from urllib.request import HTTPSHandler
+
+    authority = tls_ca or os.environ.get("FOEDUS_TLS_CA") or None
+    try:
+        return HTTPSHandler(context=ssl.create_default_context(cafile=authority))
+    except OSError as error:
+        raise CommandError(f"{authority} holds no certificate that could be trusted: {error}") from error
 
 
 def _problem(error: HTTPError) -> str:

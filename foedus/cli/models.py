@@ -100,6 +100,45 @@ def model_export(
         print_facts("Exported:", {"model": f"{one.version} of {name}", "file": str(target), "bytes": str(size)})
 
 
+@app.command("import")
+def model_import(
+    source: Annotated[Path, typer.Argument(help="The model, a safetensors file.")],
+    target: Annotated[Path, typer.Argument(help="File to write: salt and exact int32 words.")],
+    *,
+    task_file: Annotated[
+        Path | None, typer.Option("--task-file", help="Task whose tensors say order and grids; chosen here by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the payload of an initial model, and tell what names it on the chain; no node is asked."""
+    from fl.schema import ModelSchema
+    from foedus.cli.model_files import initial_model, load_safetensors, schema_of
+    from genesis.reading import to_json
+    from genesis.task_plans import load_plan
+
+    if target.exists():
+        raise CommandError(f"{target} exists; name another file, or remove it first")
+    arrays = load_safetensors(source)
+    tensors = () if task_file is None else load_plan(task_file).tensors
+    made = initial_model(arrays, ModelSchema(tensors) if tensors else schema_of(arrays))
+    target.write_bytes(made.payload)
+    named = made.descriptor
+    if as_json:
+        print_json(
+            {
+                "file": str(target),
+                "payload": named.id.hex(),
+                "size": named.size,
+                "root": named.root.hex(),
+                "tensors": to_json(made.schema.tensors),
+            }
+        )
+        return
+    shown = {"file": str(target), "payload": named.id.hex(), "bytes": str(named.size)}
+    grids = {f"tensor {one.name}": f"{list(one.shape)}, exponent {one.exponent}" for one in made.schema.tensors}
+    print_facts("Made a payload:", shown | grids)
+
+
 def _require_payload(path: Path, identity: str | None) -> None:
     """Check a downloaded payload against its id, reading it piece by piece."""
     from ledger.merkle import MerkleAccumulator, leaf_hash
