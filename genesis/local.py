@@ -240,5 +240,6 @@ def _config_text(node: LocalNode) -> str:
         peer=(listen, node.peer_port),
         api=(listen, node.api_port),
         tls=("keys/api.pem", "keys/api.key") if node.is_alone else None,
+        open_reading=node.is_alone,  # the containers' own network; compose publishes on loopback alone
     )
     return settings.text()

@@ -26,6 +26,9 @@ class NodeSettings:
     tls: tuple[str, str] | None = None
     """Certificate and key of the API; None for HTTP, which only loopback allows."""
 
+    open_reading: bool = False
+    """Whether whoever reaches the API may read, also from other hosts; those need a token otherwise."""
+
     signatures: str | None = None
     """The members' signatures under the genesis document; None to start without them."""
 
@@ -37,12 +40,13 @@ class NodeSettings:
         tls = []
         if self.tls is not None:
             tls = [f"tls_certificate = {_quoted(self.tls[0])}", f"tls_key = {_quoted(self.tls[1])}"]
+        reading = ['read = "open"'] if self.open_reading else []
         sections = {
             "node": [f"name = {_quoted(self.name)}", f"data_dir = {_quoted(self.data_dir)}"],
             "genesis": [f"path = {_quoted(self.genesis)}", *signed],
             "keys": [f"validator = {_quoted(self.validator_key)}", f"transport = {_quoted(self.transport_key)}"],
             "peer": [f"host = {_quoted(self.peer[0])}", f"port = {self.peer[1]}"],
-            "api": [f"host = {_quoted(self.api[0])}", f"port = {self.api[1]}", *tls],
+            "api": [f"host = {_quoted(self.api[0])}", f"port = {self.api[1]}", *tls, *reading],
         }
         head = [
             f"# Settings of node {self.name}; docs/configuration.md explains them all.",

@@ -95,6 +95,14 @@ class ApiSection(Section, frozen=True, kw_only=True):
     tls_key: Path | None = None
     """PEM file with the private key for HTTPS."""
 
+    read: Literal["open", "token"] | None = None
+    """Whether reading needs a token (`foedus token`); by default on any address but loopback."""
+
+    @property
+    def read_access(self) -> Literal["open", "token"]:
+        """Whether reading needs a token, settled."""
+        return self.read or ("open" if is_loopback(self.host) else "token")
+
 
 class MempoolSection(Section, frozen=True, kw_only=True):
     """`[mempool]`: bounds of the transactions that wait for a block."""

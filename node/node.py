@@ -26,6 +26,7 @@ from ledger.payload import PayloadDescriptor
 from ledger.state_map import StateMap
 from ledger.transaction import transaction_id
 from ledger.validators import ValidatorSet
+from node.api.access import Rules
 from node.api.server import ApiServer
 from node.blocks import BlockExchange
 from node.chain import Chain
@@ -33,13 +34,16 @@ from node.config import Config
 from node.driver import Driver
 from node.mempool import Mempool, MempoolError, MempoolLimits
 from node.metrics import NodeMetrics
+from node.observation import CannotObserveError, Observation
 from node.payloads import PayloadExchange, PayloadStore
 from node.proposals import Proposals
 from node.results import ResultBook
 from node.standing import status_of
 from node.store import Store
 from node.tls import TransportIdentity
+from node.tokens import TokenBook
 from node.transport import GarbageFrameError, Transport
+from node.twin import TwinWatch
 from node.view import NodeStatus
 from node.wire import Channel
 
@@ -103,7 +107,15 @@ class Payloads:
 class Node:
     """A node: `start`, `wait` (until it fails or is cancelled), `stop`."""
 
-    def __init__(self, config: Config, document: GenesisDocument, key: SigningKey, identity: TransportIdentity) -> None:
+    def __init__(
+        self,
+        config: Config,
+        document: GenesisDocument,
+        key: SigningKey,
+        identity: TransportIdentity,
+        *,
+        observe_first: bool = False,
+    ) -> None:
         """Open the store and take up the chain where it is.
 
         Args:
@@ -111,9 +123,11 @@ class Node:
             document: the genesis document.
             key: the validator's signing key.
             identity: its TLS key and certificate.
+            observe_first: the data directory was lost or restored: sign nothing before a block of after this start.
 
         Raises:
             StoreError: the data directory cannot be used; the message says what to do.
+            CannotObserveError: the others are too few for a quorum.
         """
         self.config: Final = config
         self.document: Final = document
@@ -137,6 +151,11 @@ class Node:
         self.key: Final = key
         self._started = AsyncExitStack()
         self._started.callback(self.store.close)
+        self._observation = Observation(self.store)
+        if observe_first:
+            self._begin_observation()
+        self._twins = self._twin_watch(identity)
+        self.transport.add_routes(self._twins.routes())
         self._blocks = BlockExchange(self.transport, self.store)
         self._connected_validators = self.chain.validators
         self._tasks: list[asyncio.Task[None]] = []
@@ -149,6 +168,7 @@ class Node:
     async def start(self) -> None:
         """Start everything, peers first and the HTTP API last."""
         started = self._started
+        await self._twins.look()
         data_dir, quota = self.config.node.data_dir, self.config.payloads.quota_bytes_max
         self.payload_store = await PayloadStore.open(data_dir / "payloads", bytes_max=quota)
         started.push_async_callback(self.payload_store.close)
@@ -161,8 +181,11 @@ class Node:
         self.api = self._api_server()
         await self.api.start()
         started.push_async_callback(self.api.stop)
-        self._tasks = [asyncio.create_task(self.driver.run()), asyncio.create_task(self._keep_house())]
+        work = (self.driver.run(), self._keep_house(), self._twins.run())
+        self._tasks = [asyncio.create_task(part) for part in work]
         started.push_async_callback(self._cancel_tasks)
+        if self._observation.until_ms is not None:
+            log.warning("observation.begun", signs_nothing_until_block_of_ms=self._observation.until_ms)
         log.info("node.started", chain=self.chain_id.hex(), height=self.chain.height, peer_port=self.transport.port)
 
     def _api_server(self) -> ApiServer:
@@ -170,7 +193,9 @@ class Node:
         if api.tls_certificate is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(api.tls_certificate, api.tls_key)
-        return ApiServer(self, self.metrics, host=api.host, port=api.port, tls=context)
+        tokens = TokenBook(self.config.node.data_dir, on_fault=lambda fault: log.error("tokens.fault", fault=fault))
+        rules = Rules(api.read_access, tokens)
+        return ApiServer(self, self.metrics, host=api.host, port=api.port, tls=context, rules=rules)
 
     def _assemble(self) -> None:
         self.exchange = PayloadExchange(
@@ -201,6 +226,7 @@ class Node:
         Raises:
             DivergedError: this node executes blocks differently from a quorum.
             StoreError: the disk no longer takes what must be kept.
+            TwinError: another process runs with this node's keys.
         """
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -252,6 +278,10 @@ class Node:
         """Return the first nonce of `sender` that is neither used nor waiting."""
         return self.mempool.next_free_nonce(self.chain.state, sender)
 
+    def waiting(self, limit: int) -> list[bytes]:
+        """Return transactions that wait for a block, at most `limit`."""
+        return self.mempool.raws(limit)
+
     def status(self) -> NodeStatus:
         """Tell how the node is doing."""
         return status_of(self)
@@ -260,6 +290,18 @@ class Node:
         """Return once the block at `height` has been appended; cancel to give up."""
         while self.chain.height < height:
             await self._appended.wait()
+
+    def _begin_observation(self) -> None:
+        try:
+            self._observation.begin(clock_ms(), self.chain.parameters, self.chain.validators)
+        except CannotObserveError:
+            self.store.close()
+            raise
+
+    def _twin_watch(self, identity: TransportIdentity) -> TwinWatch:
+        index = self.chain.validators.index_of(self.key.public_key)
+        own = None if index is None else self.chain.validators.members[index]
+        return TwinWatch(identity, own, "" if own is None else self.transport.address_of(own))
 
     def _replica(self) -> Replica:
         height = self.chain.next_height
@@ -273,6 +315,7 @@ class Node:
             safety=self.store.safety(height),
             boot_epoch=self.store.boot_epoch,
             tip=self.store.certified_block(self.chain.height),
+            observe_until_ms=self._observation.until_ms,
         )
 
     def _on_frame(self, peer: int, channel: Channel, data: bytes) -> None:
@@ -313,6 +356,8 @@ class Node:
 
     def _on_block(self, certified: CertifiedBlock, execution: Execution) -> None:
         self.metrics.take_block(execution)
+        if self._observation.note_block(certified.block.header.time_ms):
+            log.info("observation.ended", height=certified.block.header.height)
         for receipt in execution.receipts:
             for event in receipt.events:
                 log.info("event", height=certified.block.header.height, kind=event.kind, subject=event.subject)

@@ -138,6 +138,10 @@ class NodeView(Protocol):
         """Return the first nonce of `sender` that is neither used nor waiting."""
         ...
 
+    def waiting(self, limit: int) -> list[bytes]:
+        """Return transactions that wait for a block, at most `limit`."""
+        ...
+
     async def submit(self, raw: bytes) -> Digest:
         """Queue a transaction and spread it; again is no error.
 

@@ -57,5 +57,5 @@ async def _sign(wire: Wire, key: SigningKey, chain_id: Digest, kind: str, payloa
 
 async def _send(wire: Wire, raw: bytes) -> SubmittedAnswer:
     path = "/v1/transactions?wait=committed"
-    reply = await wire.request("POST", path, body=raw, headers={"Content-Type": "application/msgpack"}, signed=True)
+    reply = await wire.request("POST", path, body=raw, headers={"Content-Type": "application/msgpack"})
     return wire.read(reply, SubmittedAnswer)

@@ -1,6 +1,7 @@
-"""The HTTP API, version 1. One law: bounded, read-only for everyone, writing for enrolled keys alone.
+"""The HTTP API, version 1. One law: bounded, and nobody is let in by default.
 
-One file a resource; `server` puts them together. Everything under `/v1` answers JSON (bytes in hex, times in
+One file a resource; `server` puts them together, `operations` is how a route is said, `openapi` tells all of them.
+Everything under `/v1` answers JSON (bytes in hex, times in
 milliseconds) or the bytes of a payload; what goes wrong is `application/problem+json` (RFC 9457) with a stable `code`.
 
 | route | file |
@@ -8,7 +9,9 @@ milliseconds) or the bytes of a payload; what goes wrong is `application/problem
 | `GET /v1/status`, `GET /v1/validators` | `status` |
 | `GET /v1/blocks`, `GET /v1/blocks/{height or id}` | `blocks` |
 | `GET, POST /v1/transactions`, `GET /v1/transactions/{id}` | `transactions` |
-| `GET /v1/accounts/{key}/nonce` | `accounts` |
+| `GET /v1/headers`, `GET /v1/headers/{height or id}` | `headers` |
+| `GET /v1/mempool` | `mempool` |
+| `GET /v1/accounts/{public_key}/nonce` | `accounts` |
 | `GET /v1/participants` | `participants` |
 | `GET /v1/tasks`, `GET /v1/tasks/{task}` | `tasks` |
 | `GET /v1/tasks/{task}/rounds`, `.../rounds/{number}` | `rounds` |
@@ -19,5 +22,7 @@ milliseconds) or the bytes of a payload; what goes wrong is `application/problem
 | `GET /v1/state/{key}` | `state` |
 | `GET, PUT /v1/payloads/{size}-{root}`, `GET .../certificate` | `payloads` |
 | `GET /v1/events` | `events` |
+| `GET, PUT /v1/admin/log-level` | `admin` |
+| `GET /openapi.json`, `/docs` | `documentation`, `page` |
 | `GET /healthz`, `/readyz`, `/metrics` | `health` |
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
@@ -10,15 +11,17 @@ import msgspec
 from aiohttp import web
 
 from ledger.digest import DIGEST_BYTES, Digest
-from ledger.fields import NAME_PATTERN, UINT_MAX
+from ledger.fields import UINT_MAX
+from node.api.operations import (
+    KEY_BYTES_MAX,
+    NAME,
+    PAGE_ITEMS_DEFAULT,
+    PAGE_ITEMS_MAX,
+    WAIT_SECONDS_DEFAULT,
+    WAIT_SECONDS_MAX,
+)
 from node.api.problem import Problem
 from node.view import NodeView
-
-PAGE_ITEMS_DEFAULT: Final = 50
-PAGE_ITEMS_MAX: Final = 200
-WAIT_SECONDS_MAX: Final = 30.0
-WAIT_SECONDS_DEFAULT: Final = 25.0
-KEY_BYTES_MAX: Final = 256
 
 VIEW: Final = web.AppKey("view", NodeView)
 CLOSING: Final = web.AppKey("closing", asyncio.Event)
@@ -78,6 +81,18 @@ def hex_bytes(text: str, what: str, *, length: int | None = None) -> bytes:
     return value
 
 
+def optional_name(request: web.Request, name: str) -> str | None:
+    """Return a name from the query, None when it is not there.
+
+    Raises:
+        Problem: 400 `request.invalid`.
+    """
+    text = request.query.get(name)
+    if text is not None and re.fullmatch(NAME, text) is None:
+        raise Problem(400, "request.invalid", f"{name}: a name ({NAME}) is needed, got {text[:80]!r}")
+    return text
+
+
 def digest_of(request: web.Request, name: str) -> Digest:
     """Return a digest from the path."""
     return Digest(hex_bytes(request.match_info[name], name, length=DIGEST_BYTES))
@@ -101,7 +116,3 @@ async def within(request: web.Request, seconds: float, work: Awaitable[ResultT])
     finally:
         waiting.cancel()
         closing.cancel()
-
-
-NAME: Final = NAME_PATTERN.strip("^$")
-"""A name in a route."""

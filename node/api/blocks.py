@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from ledger.block import Header
+from ledger.block import CertifiedBlock, Header
 from ledger.certificate import QuorumCertificate
 from ledger.codec import decode, encode
 from ledger.digest import DIGEST_BYTES
@@ -22,11 +22,10 @@ from node.api.answers import (
     ReceiptAnswer,
     SealAnswer,
 )
+from node.api.operations import BEFORE, LIMIT, MESSAGE_PACK, get
 from node.api.problem import Problem
 from node.store import ChainReader
 from node.store.reader import RECEIPT_BYTES_MAX
-
-MESSAGE_PACK = "application/msgpack"
 
 
 async def blocks(request: web.Request) -> web.Response:
@@ -51,31 +50,38 @@ async def blocks(request: web.Request) -> web.Response:
 
 async def block(request: web.Request) -> web.Response:
     """Give one block by height, id or `latest`; with `Accept: application/msgpack` the certified block's own bytes."""
-    store = request.app[VIEW].store
-    height = height_of(store, request.match_info["block"])
-    certified = store.certified_block(height)
-    if certified is None:
-        raise _unknown(request.match_info["block"])
+    certified = require_block(request)
     if MESSAGE_PACK in request.headers.get("Accept", ""):
         return web.Response(body=encode(certified), content_type=MESSAGE_PACK)
-    receipts = [decode(raw, Receipt, bytes_max=RECEIPT_BYTES_MAX) for raw in store.receipts(height)]
+    store = request.app[VIEW].store
+    receipts = [
+        decode(raw, Receipt, bytes_max=RECEIPT_BYTES_MAX) for raw in store.receipts(certified.block.header.height)
+    ]
     return json(
         BlockAnswer(
             id=certified.block.id.hex(),
             header=header_answer(certified.block.header),
-            certificate=_certificate_answer(certified.certificate),
+            certificate=certificate_answer(certified.certificate),
             transactions=tuple(transaction_id(raw).hex() for raw in certified.block.transactions),
             receipts=tuple(receipt_answer(receipt) for receipt in receipts),
         )
     )
 
 
-def height_of(store: ChainReader, text: str) -> Height:
-    """Return the height that a path names by number, id or `latest`.
+def require_block(request: web.Request) -> CertifiedBlock:
+    """Return the block that a path names by number, id or `latest`.
 
     Raises:
         Problem: 404 `block.unknown`, 400 `request.invalid`.
     """
+    store, text = request.app[VIEW].store, request.match_info["block"]
+    certified = store.certified_block(_height_of(store, text))
+    if certified is None:
+        raise _unknown(text)
+    return certified
+
+
+def _height_of(store: ChainReader, text: str) -> Height:
     if text == "latest":
         tip = store.tip()
         if tip is None:
@@ -113,7 +119,8 @@ def header_answer(header: Header) -> HeaderAnswer:
     )
 
 
-def _certificate_answer(certificate: QuorumCertificate) -> CertificateAnswer:
+def certificate_answer(certificate: QuorumCertificate) -> CertificateAnswer:
+    """Return a certificate as it is answered."""
     seals = tuple(SealAnswer(validator=seal.validator, signature=seal.signature.hex()) for seal in certificate.seals)
     return CertificateAnswer(
         height=certificate.height, view=certificate.view, block_id=certificate.block_id.hex(), seals=seals
@@ -124,4 +131,7 @@ def _unknown(text: str) -> Problem:
     return Problem(404, "block.unknown", f"there is no block {text} here: see /v1/status for the latest height")
 
 
-ROUTES = (web.get("/v1/blocks", blocks), web.get("/v1/blocks/{block}", block))
+ROUTES = (
+    get("/v1/blocks", blocks, BlocksAnswer, query=(BEFORE, LIMIT)),
+    get("/v1/blocks/{block}", block, BlockAnswer, media_types=(MESSAGE_PACK,), problems=("block.unknown",)),
+)

@@ -16,6 +16,7 @@ from aiohttp import web
 from ledger.fields import Height
 from node.api.answering import CLOSING, VIEW, integer, within
 from node.api.answers import Answer
+from node.api.operations import EVENTS_AFTER, LAST_EVENT_ID, Content, get
 from node.api.problem import Problem
 from node.store import StoredEvent
 from node.view import NodeView
@@ -90,4 +91,15 @@ def _encoded(one: StoredEvent) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (one.sequence, one.event.kind.encode(), msgspec.json.encode(data))
 
 
-ROUTES = (web.get("/v1/events", events, allow_head=False),)
+ROUTES = (
+    get(
+        "/v1/events",
+        events,
+        None,
+        query=(EVENTS_AFTER,),
+        headers=(LAST_EVENT_ID,),
+        also=(Content(200, "text/event-stream", EventData, "Without end; `data` is an EventData in JSON."),),
+        problems=("events.busy",),
+        allow_head=False,
+    ),
+)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from node.api.answering import VIEW, json
 from node.api.answers import HealthAnswer
+from node.api.operations import JSON, Content, get
 from node.metrics import CONTENT_TYPE, NodeMetrics
 
 METRICS: Final[web.AppKey[NodeMetrics]] = web.AppKey("metrics")
@@ -33,4 +34,10 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=kept.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
-ROUTES = (web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics))
+ROUTES = (
+    get("/healthz", healthz, HealthAnswer, access="open"),
+    get(
+        "/readyz", readyz, HealthAnswer, also=(Content(503, JSON, HealthAnswer, "The chain is stuck."),), access="open"
+    ),
+    get("/metrics", metrics, None, media_types=("text/plain",)),
+)

@@ -15,6 +15,7 @@ from ledger.digest import Digest
 from ledger.payload import SALT_BYTES, PayloadDescriptor
 from node.api.answering import VIEW, within
 from node.api.models import require_model
+from node.api.operations import BYTES, RANGE, Content, get
 from node.api.problem import Problem
 from node.api.tasks import require_task
 from node.view import NodeView, PayloadShelf
@@ -180,7 +181,25 @@ def _head(schema: ModelSchema, metadata: dict[str, str]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
+_PART: Final = Content(206, BYTES, description="The range that was asked for.")
+_PROBLEMS: Final = ("task.unknown", "model.unknown", "model.unavailable", "range.unsatisfiable")
 ROUTES = (
-    web.get("/v1/tasks/{task}/models/{version}/payload", payload),
-    web.get("/v1/tasks/{task}/models/{version}/safetensors", safetensors),
+    get(
+        "/v1/tasks/{task}/models/{version}/payload",
+        payload,
+        None,
+        headers=(RANGE,),
+        media_types=(BYTES,),
+        also=(_PART,),
+        problems=(*_PROBLEMS, "model.all_zeros"),
+    ),
+    get(
+        "/v1/tasks/{task}/models/{version}/safetensors",
+        safetensors,
+        None,
+        headers=(RANGE,),
+        media_types=(BYTES,),
+        also=(_PART,),
+        problems=_PROBLEMS,
+    ),
 )

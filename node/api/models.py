@@ -8,6 +8,7 @@ from fl.records import ModelState
 from fl.state import decoded, model_key, model_of, models_prefix
 from node.api.answering import VIEW, integer, json, limit_of, optional_integer
 from node.api.answers import ModelAnswer, ModelsAnswer
+from node.api.operations import BEFORE, LIMIT, get
 from node.api.problem import Problem
 from node.api.tasks import require_task
 
@@ -62,4 +63,7 @@ def _answer(one: ModelState) -> ModelAnswer:
     )
 
 
-ROUTES = (web.get("/v1/tasks/{task}/models", models), web.get("/v1/tasks/{task}/models/{version}", model))
+ROUTES = (
+    get("/v1/tasks/{task}/models", models, ModelsAnswer, query=(BEFORE, LIMIT), problems=("task.unknown",)),
+    get("/v1/tasks/{task}/models/{version}", model, ModelAnswer, problems=("task.unknown", "model.unknown")),
+)

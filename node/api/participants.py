@@ -9,6 +9,7 @@ from fl.state import PARTICIPANT_PREFIX, decoded
 from ledger.identity import PUBLIC_KEY_BYTES
 from node.api.answering import VIEW, hex_bytes, json, limit_of
 from node.api.answers import ParticipantItem, ParticipantsAnswer
+from node.api.operations import AFTER_KEY, LIMIT, get
 
 
 async def participants(request: web.Request) -> web.Response:
@@ -27,4 +28,4 @@ def _item(one: Participant) -> ParticipantItem:
     )
 
 
-ROUTES = (web.get("/v1/participants", participants),)
+ROUTES = (get("/v1/participants", participants, ParticipantsAnswer, query=(AFTER_KEY, LIMIT)),)

@@ -18,9 +18,10 @@ from aiohttp import web
 from ledger.codec import encode
 from ledger.digest import Digest
 from ledger.payload import CHUNK_BYTES, PAYLOAD_BYTES_MAX, SALT_BYTES, PayloadDescriptor
-from node.api.access import require_body, require_participant
+from node.api.access import require_body, require_writer
 from node.api.answering import VIEW, hex_bytes, integer, json, wait_seconds, within
 from node.api.answers import AvailabilityAnswer, UploadAnswer
+from node.api.operations import BYTES, CONTENT_RANGE, JSON, TIMEOUT, Content, Operation, get
 from node.api.problem import Problem
 from node.payloads.errors import UnknownPayloadError
 from node.view import NodeView
@@ -38,13 +39,12 @@ UPLOADS: Final[web.AppKey[asyncio.Semaphore]] = web.AppKey("uploads")
 
 async def upload_state(request: web.Request) -> web.Response:
     """Tell how far an upload is."""
-    require_participant(request)
     return json(_state(request.app[VIEW], _descriptor(request)))
 
 
 async def upload(request: web.Request) -> web.Response:
     """Take a range of a payload; the answer to the last one says that all is verified and on disk."""
-    participant, body_digest = require_participant(request)
+    writer = require_writer(request)
     view, descriptor = request.app[VIEW], _descriptor(request)
     first, last = _content_range(request, descriptor)
     if view.payloads.has(descriptor.id):
@@ -55,9 +55,9 @@ async def upload(request: web.Request) -> web.Response:
             503, "payload.busy", f"{UPLOADS_MAX} uploads run already: try again", headers={"Retry-After": "1"}
         )
     async with uploads:
-        await view.payloads.stage(descriptor, owner=f"participant:{participant.name}")
+        await view.payloads.stage(descriptor, owner=writer.owner)
         came = await _write_chunks(request, view, descriptor, first, last)
-        require_body(came, body_digest)
+        require_body(came, writer.body_digest)
         if not view.payloads.missing_chunks(descriptor.id):
             await view.payloads.finish(descriptor.id)
     return json(_state(view, descriptor))
@@ -65,7 +65,6 @@ async def upload(request: web.Request) -> web.Response:
 
 async def certificate(request: web.Request) -> web.Response:
     """Answer once a quorum of validators keeps the payload, or with 503 at the end of `?timeout=`."""
-    require_participant(request)
     view, descriptor = request.app[VIEW], _descriptor(request)
     if not view.payloads.has(descriptor.id):
         raise Problem(404, "payload.unknown", f"payload {descriptor.id.hex()} is not stored here: upload it first")
@@ -152,7 +151,32 @@ def _missing(view: NodeView, descriptor: PayloadDescriptor) -> list[int]:
 
 _PATH: Final = r"/v1/payloads/{size:\d+}-{root:[0-9a-f]+}"
 ROUTES = (
-    web.get(_PATH, upload_state, allow_head=False),
-    web.put(_PATH, upload),
-    web.get(_PATH + "/certificate", certificate, allow_head=False),
+    get(_PATH, upload_state, UploadAnswer, access="submit", allow_head=False),
+    Operation(
+        "PUT",
+        _PATH,
+        upload,
+        (Content(200, JSON, UploadAnswer),),
+        headers=(CONTENT_RANGE,),
+        bodies=(Content(0, BYTES),),
+        problems=(
+            "payload.range",
+            "payload.short_body",
+            "payload.stalled",
+            "payload.mismatch",
+            "payload.busy",
+            "payload.quota",
+            "payload.storage",
+        ),
+        access="submit",
+    ),
+    get(
+        _PATH + "/certificate",
+        certificate,
+        AvailabilityAnswer,
+        query=(TIMEOUT,),
+        problems=("payload.unknown", "payload.unacknowledged"),
+        access="submit",
+        allow_head=False,
+    ),
 )

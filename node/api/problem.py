@@ -74,10 +74,11 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
 _TITLES: Final = {
     400: "Bad request",
-    401: "Not signed",
+    401: "Not authorised",
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    408: "Too slow",
     409: "Conflict",
     413: "Too large",
     415: "Unsupported media type",

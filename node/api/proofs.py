@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 
 from ledger.block import CertifiedBlock, block_id
@@ -12,7 +14,7 @@ from ledger.light import LightProof, prove_receipt, prove_state, prove_transacti
 from ledger.receipt import Receipt
 from node.api.answering import VIEW, digest_of, hex_bytes, json
 from node.api.answers import ProofAnswer
-from node.api.blocks import MESSAGE_PACK
+from node.api.operations import MESSAGE_PACK, get
 from node.api.problem import Problem
 from node.store import ChainReader, StoredTransaction
 from node.store.reader import RECEIPT_BYTES_MAX
@@ -79,8 +81,10 @@ def _answer(request: web.Request, proof: LightProof, value: bytes | None) -> web
     )
 
 
+_FORMS: Final = (MESSAGE_PACK,)
+_UNKNOWN: Final = ("transaction.unknown",)
 ROUTES = (
-    web.get("/v1/proofs/state/{key}", state),
-    web.get("/v1/proofs/transactions/{id}", transaction),
-    web.get("/v1/proofs/receipts/{id}", receipt),
+    get("/v1/proofs/state/{key}", state, ProofAnswer, media_types=_FORMS, problems=("proof.no_block",)),
+    get("/v1/proofs/transactions/{id}", transaction, ProofAnswer, media_types=_FORMS, problems=_UNKNOWN),
+    get("/v1/proofs/receipts/{id}", receipt, ProofAnswer, media_types=_FORMS, problems=_UNKNOWN),
 )

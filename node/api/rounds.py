@@ -9,6 +9,7 @@ from fl.state import decoded, round_key, round_of, rounds_prefix
 from ledger.fields import Height
 from node.api.answering import VIEW, integer, json, limit_of, optional_integer, wait_seconds, within
 from node.api.answers import RoundAnswer, RoundsAnswer
+from node.api.operations import BEFORE, LIMIT, TIMEOUT, WAIT_AFTER, get
 from node.api.problem import Problem
 from node.api.tasks import require_task
 from node.view import NodeView
@@ -82,4 +83,13 @@ def _answer(one: RoundState) -> RoundAnswer:
     )
 
 
-ROUTES = (web.get("/v1/tasks/{task}/rounds", rounds), web.get("/v1/tasks/{task}/rounds/{round}", round_))
+ROUTES = (
+    get(
+        "/v1/tasks/{task}/rounds",
+        rounds,
+        RoundsAnswer,
+        query=(BEFORE, LIMIT, WAIT_AFTER, TIMEOUT),
+        problems=("task.unknown",),
+    ),
+    get("/v1/tasks/{task}/rounds/{round}", round_, RoundAnswer, problems=("task.unknown", "round.unknown")),
+)

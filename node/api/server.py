@@ -18,10 +18,14 @@ from aiohttp.typedefs import Handler
 
 from node.api import (
     accounts,
+    admin,
     blocks,
+    documentation,
     evaluations,
     events,
+    headers,
     health,
+    mempool,
     model_files,
     models,
     participants,
@@ -34,8 +38,9 @@ from node.api import (
     transactions,
     updates,
 )
-from node.api.access import BODY_BYTES_MAX
+from node.api.access import BODY_BYTES_MAX, RULES, Rules, require_access
 from node.api.answering import CLOSING, VIEW
+from node.api.operations import Operation
 from node.api.problem import Problem, problems
 from node.metrics import NodeMetrics
 from node.view import NodeView
@@ -46,7 +51,9 @@ SHUTDOWN_SECONDS: Final = 2.0
 RESOURCES: Final = (
     status,
     blocks,
+    headers,
     transactions,
+    mempool,
     accounts,
     participants,
     tasks,
@@ -59,8 +66,12 @@ RESOURCES: Final = (
     state,
     payloads,
     events,
+    admin,
     health,
+    documentation,
 )
+OPERATIONS: Final[tuple[Operation, ...]] = tuple(one for resource in RESOURCES for one in resource.ROUTES)
+_ROUTES: Final[web.AppKey[dict[web.AbstractRoute, Operation]]] = web.AppKey("routes")
 _REQUESTS: Final[web.AppKey[asyncio.Semaphore]] = web.AppKey("requests")
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _LOOPBACK_ONLY: Final[web.AppKey[bool]] = web.AppKey("loopback_only")
@@ -89,6 +100,7 @@ class ApiServer:
         host: str = "127.0.0.1",
         port: int = 0,
         tls: ssl.SSLContext | None = None,
+        rules: Rules | None = None,
     ) -> None:
         """Prepare the server.
 
@@ -98,6 +110,7 @@ class ApiServer:
             host: address to listen on.
             port: 0 picks a free one.
             tls: demanded for any host but loopback.
+            rules: who may read, and the tokens; without, reading is open on loopback and no token is worth anything.
 
         Raises:
             InsecureBindError: it is missing.
@@ -107,7 +120,7 @@ class ApiServer:
         self._host = host
         self._wanted_port = port
         self._tls = tls
-        self._app = make_application(view, metrics, loopback_only=is_loopback(host))
+        self._app = make_application(view, metrics, loopback_only=is_loopback(host), rules=rules)
         self._runner = web.AppRunner(
             self._app,
             access_log=None,
@@ -140,9 +153,13 @@ class ApiServer:
         await self._runner.cleanup()
 
 
-def make_application(view: NodeView, metrics: NodeMetrics, *, loopback_only: bool = True) -> web.Application:
+def make_application(
+    view: NodeView, metrics: NodeMetrics, *, loopback_only: bool = True, rules: Rules | None = None
+) -> web.Application:
     """Return the application with all routes."""
-    app = web.Application(middlewares=[_measured, problems, _bounded, _same_origin], client_max_size=BODY_BYTES_MAX)
+    middlewares = [_measured, problems, _bounded, _same_origin, _authorised]
+    app = web.Application(middlewares=middlewares, client_max_size=BODY_BYTES_MAX)
+    app[RULES] = rules or Rules("open" if loopback_only else "token", None)
     app[VIEW] = view
     app[CLOSING] = asyncio.Event()
     app[health.METRICS] = metrics
@@ -150,8 +167,13 @@ def make_application(view: NodeView, metrics: NodeMetrics, *, loopback_only: boo
     app[payloads.UPLOADS] = asyncio.Semaphore(payloads.UPLOADS_MAX)
     app[_REQUESTS] = asyncio.Semaphore(REQUESTS_MAX)
     app[_LOOPBACK_ONLY] = loopback_only
-    for resource in RESOURCES:
-        app.router.add_routes(resource.ROUTES)
+    app[transactions.SUBMISSIONS] = asyncio.Semaphore(transactions.SUBMISSIONS_MAX)
+    app[documentation.PAGES] = documentation.pages(OPERATIONS, app[RULES].read)
+    app[_ROUTES] = {}
+    for operation in OPERATIONS:
+        methods = ("GET", "HEAD") if operation.method == "GET" and operation.allow_head else (operation.method,)
+        for method in methods:
+            app[_ROUTES][app.router.add_route(method, operation.path, operation.handler)] = operation
     app.on_response_prepare.append(_harden)
     return app
 
@@ -196,6 +218,14 @@ async def _same_origin(request: web.Request, handler: Handler) -> web.StreamResp
     origin = request.headers.get("Origin")
     if origin is not None and origin.partition("://")[2] != request.host:
         raise Problem(403, "request.origin", f"cross-origin requests are not answered, got one from {origin[:80]!r}")
+    return await handler(request)
+
+
+@web.middleware
+async def _authorised(request: web.Request, handler: Handler) -> web.StreamResponse:
+    operation = request.app[_ROUTES].get(request.match_info.route)
+    if operation is not None:
+        require_access(request, operation.access)
     return await handler(request)
 
 

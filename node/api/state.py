@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from node.api.answering import VIEW, hex_bytes
+from node.api.operations import MESSAGE_PACK, get
 from node.api.problem import Problem
 
 
@@ -20,4 +21,4 @@ async def entry(request: web.Request) -> web.Response:
     return web.Response(body=value, content_type="application/msgpack", headers=headers)
 
 
-ROUTES = (web.get("/v1/state/{key}", entry),)
+ROUTES = (get("/v1/state/{key}", entry, None, media_types=(MESSAGE_PACK,), problems=("state.absent",)),)

@@ -6,6 +6,8 @@ from aiohttp import web
 
 from node.api.answering import VIEW, json
 from node.api.answers import ValidatorItem, ValidatorsAnswer
+from node.api.operations import get
+from node.view import NodeStatus
 
 
 async def status(request: web.Request) -> web.Response:
@@ -31,4 +33,4 @@ async def validators(request: web.Request) -> web.Response:
     )
 
 
-ROUTES = (web.get("/v1/status", status), web.get("/v1/validators", validators))
+ROUTES = (get("/v1/status", status, NodeStatus), get("/v1/validators", validators, ValidatorsAnswer))

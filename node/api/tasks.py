@@ -6,8 +6,9 @@ from aiohttp import web
 
 from fl.records import TaskState
 from fl.state import TASK_PREFIX, decoded, task_key, task_of
-from node.api.answering import VIEW, json, limit_of
+from node.api.answering import VIEW, json, limit_of, optional_name
 from node.api.answers import RuleAnswer, TaskAnswer, TasksAnswer, TensorAnswer
+from node.api.operations import AFTER_NAME, LIMIT, get
 from node.api.problem import Problem
 from node.view import NodeView
 
@@ -15,9 +16,9 @@ from node.view import NodeView
 async def tasks(request: web.Request) -> web.Response:
     """List tasks, ascending by id; `?after=` an id, `?limit=`."""
     limit = limit_of(request)
-    after = request.query.get("after")
+    after = optional_name(request, "after")
     rows = request.app[VIEW].store.state_items(
-        TASK_PREFIX, after=b"" if after is None else task_key(after[:64]), limit=limit
+        TASK_PREFIX, after=b"" if after is None else task_key(after), limit=limit
     )
     items = tuple(_answer(decoded(value, TaskState)) for _, value in rows)
     return json(TasksAnswer(items=items, next=items[-1].id if len(items) == limit else None))
@@ -67,4 +68,7 @@ def _answer(state: TaskState) -> TaskAnswer:
     )
 
 
-ROUTES = (web.get("/v1/tasks", tasks), web.get("/v1/tasks/{task}", task))
+ROUTES = (
+    get("/v1/tasks", tasks, TasksAnswer, query=(AFTER_NAME, LIMIT)),
+    get("/v1/tasks/{task}", task, TaskAnswer, problems=("task.unknown",)),
+)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Annotated, Final
+
 import msgspec
 from aiohttp import web
 
@@ -9,7 +12,6 @@ from ledger.digest import Digest
 from ledger.fields import Height
 from ledger.merkle import prove
 from ledger.transaction import TRANSACTION_BYTES_MAX, decode_transaction, transaction_id
-from node.api.access import signed_body
 from node.api.answering import (
     VIEW,
     digest_of,
@@ -17,33 +19,54 @@ from node.api.answering import (
     json,
     limit_of,
     optional_integer,
+    optional_name,
     wait_seconds,
     within,
 )
 from node.api.answers import InclusionAnswer, SubmittedAnswer, TransactionAnswer, TransactionItem, TransactionsAnswer
-from node.api.blocks import MESSAGE_PACK, receipt_answer
+from node.api.blocks import receipt_answer
+from node.api.operations import (
+    BEFORE,
+    BYTES,
+    JSON,
+    KIND,
+    LIMIT,
+    MESSAGE_PACK,
+    SENDER,
+    TIMEOUT,
+    WAIT,
+    Content,
+    Operation,
+    get,
+)
 from node.api.problem import Problem
 from node.store import StoredTransaction
 from node.view import NodeView
 
-KIND_CHARACTERS_MAX = 64
+SUBMISSIONS_MAX: Final = 64
+"""Bodies of transactions that are read at once."""
+
+STALLED_SECONDS: Final = 10.0
+"""A transaction that has not come in this time is not waited for."""
+
+SUBMISSIONS: Final[web.AppKey[asyncio.Semaphore]] = web.AppKey("submissions")
 
 
 class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """JSON form of a transaction that is submitted."""
 
-    transaction: str
+    transaction: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{2})+$")]
     """Canonical bytes in hex."""
 
 
 async def transactions(request: web.Request) -> web.Response:
     """List transactions, newest first; `?kind=`, `?sender=`, `?before=` a cursor, `?limit=`."""
     limit = limit_of(request)
-    kind, sender = request.query.get("kind"), request.query.get("sender")
+    kind, sender = optional_name(request, "kind"), request.query.get("sender")
     found = request.app[VIEW].store.transactions(
         before=optional_integer(request, "before"),
         limit=limit,
-        kind=None if kind is None else kind[:KIND_CHARACTERS_MAX],
+        kind=kind,
         sender=None if sender is None else hex_bytes(sender, "sender", length=32),
     )
     items = tuple(_item(one) for one in found)
@@ -81,16 +104,19 @@ async def transaction(request: web.Request) -> web.Response:
 
 
 async def submit(request: web.Request) -> web.Response:
-    """Take a transaction; `?wait=committed` answers once it stands in a block, or with 202 when that takes too long."""
-    wait = request.query.get("wait", "")
-    if wait not in {"", "committed"}:
+    """Take a transaction; `?wait=committed` answers once it stands in a block, or with 202 when that takes too long.
+
+    Nothing but the transaction itself says who speaks: it is signed, and only enrolled senders may wait.
+    """
+    wait, seconds = request.query.get("wait"), wait_seconds(request)
+    if wait not in {None, "committed"}:
         raise Problem(400, "request.invalid", f"wait: `committed` or nothing is needed, got {wait[:40]!r}")
-    raw = _raw_transaction(request, await signed_body(request))
+    raw = _raw_transaction(request, await _body(request))
     view = request.app[VIEW]
     known = view.store.transaction(transaction_id(raw))
     identity = known.id if known is not None else await view.submit(raw)
     if known is None and wait:
-        await within(request, wait_seconds(request), _until_committed(view, identity))
+        await within(request, seconds, _until_committed(view, identity))
         known = view.store.transaction(identity)
     if known is None:
         return json(SubmittedAnswer(id=identity.hex(), status="pending"), status=202)
@@ -103,6 +129,20 @@ async def submit(request: web.Request) -> web.Response:
             receipt=receipt_answer(known.receipt),
         )
     )
+
+
+async def _body(request: web.Request) -> bytes:
+    submissions = request.app[SUBMISSIONS]
+    if submissions.locked():
+        detail = f"{SUBMISSIONS_MAX} transactions are being read already: try again"
+        raise Problem(503, "node.busy", detail, headers={"Retry-After": "1"})
+    async with submissions:
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                return await request.read()
+        except TimeoutError as error:
+            detail = f"the transaction did not come within {STALLED_SECONDS:.0f} s"
+            raise Problem(408, "request.stalled", detail) from error
 
 
 async def _until_committed(view: NodeView, identity: Digest) -> None:
@@ -146,7 +186,31 @@ def _item(one: StoredTransaction) -> TransactionItem:
 
 
 ROUTES = (
-    web.get("/v1/transactions", transactions),
-    web.post("/v1/transactions", submit),
-    web.get("/v1/transactions/{id}", transaction),
+    get("/v1/transactions", transactions, TransactionsAnswer, query=(KIND, SENDER, BEFORE, LIMIT)),
+    Operation(
+        "POST",
+        "/v1/transactions",
+        submit,
+        (
+            Content(200, JSON, SubmittedAnswer, "It stands in a block."),
+            Content(202, JSON, SubmittedAnswer, "It waits for a block."),
+        ),
+        query=(WAIT, TIMEOUT),
+        bodies=(Content(0, JSON, Submission), Content(0, MESSAGE_PACK), Content(0, BYTES)),
+        problems=(
+            "request.media_type",
+            "request.stalled",
+            "transaction.malformed",
+            "transaction.bad_signature",
+            "transaction.stale_nonce",
+            "transaction.nonce_gap",
+            "transaction.nonce_taken",
+            "transaction.unknown_kind",
+            "transaction.unknown_sender",
+            "mempool.full",
+            "mempool.sender_full",
+        ),
+        access="open",
+    ),
+    get("/v1/transactions/{id}", transaction, TransactionAnswer, problems=("transaction.unknown",)),
 )

@@ -6,20 +6,21 @@ from aiohttp import web
 
 from fl.records import METRIC_UNIT, Contribution, Metrics, UpdateState
 from fl.state import decoded, result_of, update_key, updates_prefix
-from node.api.answering import VIEW, json, limit_of
+from node.api.answering import VIEW, json, limit_of, optional_name
 from node.api.answers import UpdateAnswer, UpdatesAnswer
+from node.api.operations import AFTER_NAME, LIMIT, get
 from node.api.rounds import require_round
 
 
 async def updates(request: web.Request) -> web.Response:
     """List a round's updates, ascending by participant; `?after=` a participant, `?limit=`."""
     view, limit = request.app[VIEW], limit_of(request)
-    after = request.query.get("after")
+    after = optional_name(request, "after")
     current = require_round(request)
     task, number = current.task, current.number
     rows = view.store.state_items(
         updates_prefix(task, number),
-        after=b"" if after is None else update_key(task, number, after[:64]),
+        after=b"" if after is None else update_key(task, number, after),
         limit=limit,
     )
     result = result_of(view.state(), task, number)
@@ -56,4 +57,12 @@ def _answer(one: UpdateState, contribution: Contribution | None) -> UpdateAnswer
     )
 
 
-ROUTES = (web.get("/v1/tasks/{task}/rounds/{round}/updates", updates),)
+ROUTES = (
+    get(
+        "/v1/tasks/{task}/rounds/{round}/updates",
+        updates,
+        UpdatesAnswer,
+        query=(AFTER_NAME, LIMIT),
+        problems=("task.unknown", "round.unknown"),
+    ),
+)

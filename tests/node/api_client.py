@@ -24,6 +24,7 @@ from ledger.transaction import sign_transaction
 from node.api.answers import SubmittedAnswer
 from node.api.problem import ProblemBody
 from node.signed_request import signed_headers
+from tests.node.contract import Contract
 from tests.node.single_node import SCHEMA, TRAINER_KEYS, Served
 
 AnswerT = TypeVar("AnswerT")
@@ -55,6 +56,7 @@ class Asker:
     def __init__(self, served: Served, http: aiohttp.ClientSession) -> None:
         self.served = served
         self.http = http
+        self.contract = Contract.of(served)
 
     async def get(self, path: str, headers: Mapping[str, str] | None = None) -> Reply:
         return await self.ask("GET", path, headers=headers)
@@ -76,7 +78,9 @@ class Asker:
         url = URL(self.served.url + path, encoded=True)
         merged = {**signed, **(headers or {})}
         async with self.http.request(method, url, data=BytesIO(body) if body else None, headers=merged) as response:
-            return Reply(response.status, response.headers, await response.read())
+            reply = Reply(response.status, response.headers, await response.read())
+        self.contract.require(method, path, reply.status, reply.headers["Content-Type"], reply.body)
+        return reply
 
     async def put(self, name: str, payload: bytes) -> PayloadDescriptor:
         """Upload a whole payload as a trainer."""
@@ -88,13 +92,11 @@ class Asker:
 
     async def submit(self, name: str, kind: str, said: Record, *, wait: bool = True) -> SubmittedAnswer:
         """Say something as a trainer."""
-        return (await self.post(self.signed(name, kind, said), name, wait=wait)).read(SubmittedAnswer)
+        return (await self.post(self.signed(name, kind, said), wait=wait)).read(SubmittedAnswer)
 
-    async def post(self, raw: bytes, name: str, *, wait: bool = True) -> Reply:
+    async def post(self, raw: bytes, *, wait: bool = True) -> Reply:
         path = "/v1/transactions" + ("?wait=committed" if wait else "")
-        return await self.ask(
-            "POST", path, body=raw, key=TRAINER_KEYS[name], headers={"Content-Type": "application/msgpack"}
-        )
+        return await self.ask("POST", path, body=raw, headers={"Content-Type": "application/msgpack"})
 
     def signed(self, name: str, kind: str, said: Record) -> bytes:
         node, key = self.served.node, TRAINER_KEYS[name]

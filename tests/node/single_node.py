@@ -33,12 +33,14 @@ from ledger.payload import Acknowledgement, AvailabilityCertificate, PayloadDesc
 from ledger.state_map import StateMap
 from ledger.transaction import sign_transaction
 from ledger.validators import Validator, ValidatorSet
+from node.api.access import ReadAccess, Rules
 from node.api.server import ApiServer
 from node.chain import Chain
 from node.mempool import Mempool, MempoolLimits
 from node.metrics import NodeMetrics
 from node.payloads import PayloadStore
 from node.store import Store
+from node.tokens import TokenBook
 from node.view import NodeStatus, PeerLink
 
 ORGANISATIONS: Final = ("alpha", "beta", "gamma", "delta")
@@ -148,6 +150,9 @@ class SingleNode:
             mempool_bytes=self.mempool.size_bytes,
             stuck=self.stuck,
         )
+
+    def waiting(self, limit: int) -> list[bytes]:
+        return self.mempool.raws(limit)
 
     async def submit(self, raw: bytes) -> Digest:
         identity, _ = self.mempool.add(raw, self.chain.state)
@@ -259,10 +264,12 @@ async def opened(directory: Path, task: TaskSpec | None = None) -> AsyncIterator
 
 
 @asynccontextmanager
-async def served(directory: Path, task: TaskSpec | None = None, *, port: int = 0) -> AsyncIterator[Served]:
+async def served(
+    directory: Path, task: TaskSpec | None = None, *, port: int = 0, read: ReadAccess = "open"
+) -> AsyncIterator[Served]:
     """Open a node in a directory and serve its API on loopback."""
     async with opened(directory, task) as node:
-        server = ApiServer(node, node.metrics, port=port)
+        server = ApiServer(node, node.metrics, port=port, rules=Rules(read, TokenBook(directory)))
         await server.start()
         serving = Served(node, server)
         try:

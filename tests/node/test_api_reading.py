@@ -16,9 +16,17 @@ from fl.records import TaskState
 from fl.state import task_key, update_of
 from ledger.block import CertifiedBlock
 from ledger.certificate import COMMIT, verify_certificate
+from ledger.chain import CertifiedHeader
 from ledger.codec import decode
 from ledger.digest import Digest
-from ledger.light import ReceiptFact, StateFact, TransactionFact, decode_light_proof, verify_light_proof
+from ledger.light import (
+    ReceiptFact,
+    StateFact,
+    TransactionFact,
+    decode_light_proof,
+    verify_certified_header,
+    verify_light_proof,
+)
 from ledger.merkle import InclusionProof, verify_inclusion
 from ledger.payload import SALT_BYTES, describe
 from ledger.transaction import transaction_id
@@ -40,6 +48,8 @@ from node.api.answers import (
     UpdatesAnswer,
     ValidatorsAnswer,
 )
+from node.api.headers import CertifiedHeaderAnswer, HeadersAnswer
+from node.api.mempool import MempoolAnswer
 from node.view import NodeStatus
 from tests.node.api_client import Asker, asking, evaluation, payload_path
 from tests.node.single_node import SCHEMA, TRAINER_KEYS, served
@@ -293,3 +303,26 @@ async def test_before_the_first_block_state_is_read_but_not_proven(asker: Asker)
     assert (await asker.get(f"/v1/proofs/state/{key}")).code == "proof.no_block"
     assert decode((await asker.get(f"/v1/state/{key}")).body, TaskState, bytes_max=1 << 20).round == 1
     assert (await asker.get("/v1/state/beef")).code == "state.absent"
+
+
+async def test_headers_page_and_one_comes_with_the_certificate_that_a_light_client_checks(trained: Asker) -> None:
+    listed = (await trained.get("/v1/headers?limit=3")).read(HeadersAnswer)
+    one = (await trained.get("/v1/headers/latest")).read(CertifiedHeaderAnswer)
+    raw = await trained.get(f"/v1/headers/{one.id}", MESSAGE_PACK)
+
+    assert [item.height for item in listed.items] == [4, 3, 2]
+    assert (listed.next, listed.items[0]) == (2, one.header)
+    certified = decode(raw.body, CertifiedHeader, bytes_max=1 << 16)
+    verify_certified_header(trained.served.node.chain_id, trained.served.node.validators(), certified)
+    assert len(raw.body) < 1_200
+
+
+async def test_the_mempool_shows_what_waits(asker: Asker) -> None:
+    asker.served.node.holding = True
+    raw = asker.signed("alpha", "evaluation", evaluation())
+    await asker.post(raw, wait=False)
+
+    answer = (await asker.get("/v1/mempool")).read(MempoolAnswer)
+
+    assert (answer.transactions, answer.bytes) == (1, len(raw))
+    assert (answer.items[0].id, answer.items[0].kind) == (transaction_id(raw).hex(), "evaluation")

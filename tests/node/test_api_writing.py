@@ -10,9 +10,10 @@ from time import time_ns
 import msgspec
 import pytest
 
-from ledger.codec import decode
+from ledger.codec import decode, encode
 from ledger.payload import CHUNK_BYTES, AvailabilityCertificate, describe, verify_availability
-from ledger.transaction import TRANSACTION_BYTES_MAX, transaction_id
+from ledger.transaction import TRANSACTION_BYTES_MAX, sign_transaction, transaction_id
+from node.api import transactions
 from node.api.access import BODY_BYTES_MAX
 from node.api.answers import AvailabilityAnswer, SubmittedAnswer, UploadAnswer
 from node.signed_request import BODY_HEADER, SKEW_MS_MAX, signed_headers
@@ -46,7 +47,7 @@ async def test_a_transaction_is_taken_at_once_when_nobody_waits(asker: Asker) ->
     asker.served.node.holding = True
     raw = asker.signed("alpha", "evaluation", evaluation())
 
-    reply = await asker.post(raw, "alpha", wait=False)
+    reply = await asker.post(raw, wait=False)
 
     assert reply.status == 202
     assert reply.read(SubmittedAnswer).id == transaction_id(raw).hex()
@@ -56,8 +57,8 @@ async def test_a_transaction_is_taken_at_once_when_nobody_waits(asker: Asker) ->
 async def test_the_same_transaction_again_is_the_same_answer(asker: Asker) -> None:
     raw = asker.signed("alpha", "evaluation", evaluation())
 
-    first = (await asker.post(raw, "alpha")).read(SubmittedAnswer)
-    again = (await asker.post(raw, "alpha")).read(SubmittedAnswer)
+    first = (await asker.post(raw)).read(SubmittedAnswer)
+    again = (await asker.post(raw)).read(SubmittedAnswer)
 
     assert again == first
     assert asker.served.node.chain.height == 1
@@ -68,7 +69,7 @@ async def test_json_carries_a_transaction_in_hex(asker: Asker) -> None:
     body = msgspec.json.encode({"transaction": raw.hex()})
     path = "/v1/transactions?wait=committed"
 
-    reply = await asker.ask("POST", path, body=body, key=ALPHA, headers={"Content-Type": "application/json"})
+    reply = await asker.ask("POST", path, body=body, headers={"Content-Type": "application/json"})
 
     assert reply.read(SubmittedAnswer).status == "committed"
 
@@ -96,7 +97,7 @@ async def test_what_execution_refuses_is_committed_with_its_reason(asker: Asker)
 async def test_a_body_that_is_no_transaction_has_a_named_reason(
     asker: Asker, body: bytes, content_type: str, status: int, code: str
 ) -> None:
-    reply = await asker.ask("POST", "/v1/transactions", body=body, key=ALPHA, headers={"Content-Type": content_type})
+    reply = await asker.ask("POST", "/v1/transactions", body=body, headers={"Content-Type": content_type})
 
     assert (reply.status, reply.code) == (status, code)
 
@@ -105,24 +106,62 @@ async def test_a_nonce_that_is_used_up_is_a_conflict(asker: Asker) -> None:
     node = asker.served.node
     first = asker.signed("alpha", "evaluation", evaluation())
     other = asker.signed("alpha", "evaluation", evaluation(auc=1))
-    await asker.post(first, "alpha")
+    await asker.post(first)
 
-    reply = await asker.post(other, "alpha")
+    reply = await asker.post(other)
 
     assert (reply.status, reply.code) == (409, "transaction.stale_nonce")
     assert node.chain.height == 1
 
 
-@pytest.mark.parametrize("method, path", [("POST", "/v1/transactions"), ("PUT", payload_path(describe(b"x" * 40)))])
-async def test_writing_needs_a_signature(asker: Asker, method: str, path: str) -> None:
-    reply = await asker.ask(method, path, body=b"x" * 40, headers=BINARY)
-
-    assert (reply.status, reply.code) == (401, "request.unsigned")
+SMALL = b"x" * 40
+SMALL_PATH = payload_path(describe(SMALL))
 
 
-async def test_only_participants_of_the_chain_may_write(asker: Asker) -> None:
+async def test_a_transaction_says_itself_who_speaks(asker: Asker) -> None:
+    """No request is signed, no token shown: what a stranger signed may not wait, whoever brings it."""
+    raw = asker.signed("alpha", "evaluation", evaluation())
+    said = sign_transaction(STRANGER, asker.served.node.chain_id, "evaluation", 0, evaluation())
+    forged = raw[:-1] + bytes([raw[-1] ^ 1])
+
+    assert (await asker.post(encode(said))).code == "transaction.unknown_sender"
+    assert (await asker.post(forged)).code == "transaction.bad_signature"
+    assert (await asker.post(raw)).read(SubmittedAnswer).status == "committed"
+
+
+async def test_a_transaction_that_does_not_come_is_not_waited_for(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "STALLED_SECONDS", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", asker.served.server.port)
+    head = "Host: localhost\r\nContent-Type: application/msgpack\r\nContent-Length: 9"
+    writer.write(f"POST /v1/transactions HTTP/1.1\r\n{head}\r\n\r\n".encode())
+
+    assert b" 408 " in await reader.readline()
+    assert b"request.stalled" in await reader.read(2_000)
+    writer.close()
+
+
+async def test_more_transactions_at_once_than_are_read_are_told_to_come_back(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(asker.served.server._app._state, transactions.SUBMISSIONS, asyncio.Semaphore(0))
+
+    reply = await asker.post(asker.signed("alpha", "evaluation", evaluation()))
+
+    assert (reply.status, reply.code) == (503, "node.busy")
+
+
+async def test_an_upload_needs_a_signature_or_a_token(asker: Asker) -> None:
+    for method, path in (("PUT", SMALL_PATH), ("GET", SMALL_PATH), ("GET", SMALL_PATH + "/certificate")):
+        reply = await asker.ask(method, path, body=SMALL if method == "PUT" else b"")
+        assert (reply.status, reply.code) == (401, "request.unauthorised")
+        assert reply.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_only_participants_of_the_chain_may_upload(asker: Asker) -> None:
     for key in (STRANGER, VALIDATOR_KEYS["alpha"]):
-        reply = await asker.ask("POST", "/v1/transactions", body=b"x", key=key, headers=BINARY)
+        reply = await asker.ask("PUT", SMALL_PATH, body=SMALL, key=key)
         assert (reply.status, reply.code) == (403, "request.not_enrolled")
 
 
@@ -130,23 +169,21 @@ async def test_only_participants_of_the_chain_may_write(asker: Asker) -> None:
 async def test_a_signature_outside_the_replay_window_is_refused(asker: Asker, skew: int) -> None:
     now = time_ns() // 1_000_000
 
-    reply = await asker.ask("POST", "/v1/transactions", body=b"x", key=ALPHA, time_ms=now + skew, headers=BINARY)
+    reply = await asker.ask("PUT", SMALL_PATH, body=SMALL, key=ALPHA, time_ms=now + skew)
 
     assert (reply.status, reply.code) == (401, "request.unsigned")
 
 
 async def test_a_signature_for_another_path_or_body_is_refused(asker: Asker) -> None:
-    raw = asker.signed("alpha", "evaluation", evaluation())
-    asker.served.node.holding = True
-    now = time_ns() // 1_000_000
-    signed = signed_headers(ALPHA, asker.served.node.chain_id, "POST", "/v1/transactions?wait=committed", now, raw)
-    other_path = await asker.ask("POST", "/v1/transactions", body=raw, headers={**signed, **BINARY})
+    now, chain = time_ns() // 1_000_000, asker.served.node.chain_id
+    signed = signed_headers(ALPHA, chain, "PUT", SMALL_PATH + "?more", now, SMALL)
+    other_path = await asker.ask("PUT", SMALL_PATH, body=SMALL, headers=signed)
     assert other_path.code == "request.unsigned"
-    signed = signed_headers(ALPHA, asker.served.node.chain_id, "POST", "/v1/transactions", now, b"another body")
-    other_body = await asker.ask("POST", "/v1/transactions", body=raw, headers={**signed, **BINARY})
+    signed = signed_headers(ALPHA, chain, "PUT", SMALL_PATH, now, b"another body")
+    other_body = await asker.ask("PUT", SMALL_PATH, body=SMALL, headers=signed)
     assert other_body.code == "request.body_digest"
     signed[BODY_HEADER] = "00" * 32
-    assert (await asker.ask("POST", "/v1/transactions", body=raw, headers={**signed, **BINARY})).status == 401
+    assert (await asker.ask("PUT", SMALL_PATH, body=SMALL, headers=signed)).status == 401
 
 
 async def test_an_upload_in_parts_in_any_order_is_whole_at_the_end(asker: Asker) -> None:
