@@ -28,9 +28,9 @@ The driver's duties
    `FetchEnded`.
 8. `Broadcast` goes to all connected validators and followers; messages prove their sender, so anybody may relay them.
    `Send` may be answered with silence. Both may be dropped at will: what matters is said again.
-9. On a corrupted safety store, construct with `observe_first=True` and no records, at every start until a block has
-   been appended: the replica signs nothing before. (A single validator has nobody to observe; it cannot be repaired
-   this way.)
+9. When safety records are lost, or may be older than what was said, construct with `observe_until_ms`, the time of the
+   start plus `clock_drift_ms_max`, at every start until a block of at least that time has been appended: the replica
+   signs nothing before. (A validator without whom there is no quorum cannot be repaired this way.)
 
 Normal case
 ===========

@@ -79,7 +79,7 @@ class Replica:
         safety: Sequence[bytes] = (),
         boot_epoch: int = 0,
         tip: CertifiedBlock | None = None,
-        observe_first: bool = False,
+        observe_until_ms: int | None = None,
     ) -> None:
         """Begin at `height`.
 
@@ -93,7 +93,9 @@ class Replica:
             safety: the records persisted for `height`, in their order.
             boot_epoch: how often this node has been started, counted durably.
             tip: the block at height - 1, when at hand; lets this replica answer who is one behind.
-            observe_first: sign nothing until one block has been appended.
+            observe_until_ms: sign nothing until a block whose time is not before this has been appended. A replica that
+                may have forgotten its votes gives the time of its start plus `clock_drift_ms_max`: no vote that it has
+                forgotten can then be of a height above that block's. Records in `safety` are not looked at.
 
         Raises:
             consensus.safety.SafetyRecordError: the safety records contradict each other.
@@ -103,13 +105,14 @@ class Replica:
         self._committee = Committee(chain_id, validators, key)
         self._early: Final = EarlyMessages()
         self._catch_up: Final = CatchUp(self._outbox, boot_epoch)
-        self._signs_from = Height(height + 1) if observe_first else height
+        self._signs_from = height
+        self._observe_until_ms = observe_until_ms
         self._statuses_at_start = STATUSES_AT_START
         self._parameters: ConsensusParameters
         self._voter: Voter
         self._instance: Instance
         me = self._committee.me
-        words = OwnWords() if me is None or observe_first else reload(height, me, safety)
+        words = OwnWords() if me is None or self._is_observing else reload(height, me, safety)
         self._begin(height, parent_id, parameters, words)
         self._catch_up.begin(self._committee, self._instance, self._voter, tip, is_new_set=True)
 
@@ -178,11 +181,24 @@ class Replica:
 
     # From height to height
 
+    @property
+    def _is_observing(self) -> bool:
+        return self._observe_until_ms is not None
+
+    def _is_suspended(self, height: Height) -> bool:
+        return self._is_observing or height < self._signs_from
+
+    def _observe(self, certified: CertifiedBlock | None) -> None:
+        """End the observation with a block that was proposed after it had begun."""
+        assert certified is not None, "what was appended was decided"
+        if self._observe_until_ms is not None and certified.block.header.time_ms >= self._observe_until_ms:
+            self._observe_until_ms = None
+
     def _begin(self, height: Height, parent_id: Digest, parameters: ConsensusParameters, words: OwnWords) -> None:
         committee = self._committee
         position = Position(committee.chain_id, height, parent_id, committee.validators_hash)
         self._parameters = parameters
-        self._voter = Voter(committee, height, words, self._outbox, suspended=height < self._signs_from)
+        self._voter = Voter(committee, height, words, self._outbox, suspended=self._is_suspended(height))
         self._instance = Instance(committee, parameters, position, self._voter, self._outbox)
 
     def _on_started(self) -> None:
@@ -195,7 +211,8 @@ class Replica:
         assert event.height == finished.height, f"deciding height {finished.height}, but {event.height} was appended"
         for kind in (TimerKind.VIEW, TimerKind.RESEND):
             self._outbox.cancel(kind)
-        was_silent = self.height < self._signs_from or self._voter.lost_at is not None
+        was_silent = self._is_suspended(self.height) or self._voter.lost_at is not None
+        self._observe(finished.certified)
         self._signs_from = Height(max(self._signs_from, (self._voter.lost_at or 0) + 1))
         committee = Committee(self._committee.chain_id, event.validators, self._key)
         is_new_set = committee.validators_hash != self._committee.validators_hash

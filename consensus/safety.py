@@ -27,7 +27,7 @@ class SafetyRecordError(ValueError):
     def __init__(self, height: int, problem: str) -> None:
         """Name the height and what contradicts what."""
         super().__init__(
-            f"safety records of height {height}: {problem}; start with signing suspended until the next decided height"
+            f"safety records of height {height}: {problem}; start once with `foedus node run --observe-first`"
         )
         self.height: Final = height
         self.problem: Final = problem

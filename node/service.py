@@ -30,18 +30,22 @@ class WrongKeyError(ValueError):
     """A key file does not hold the key that the genesis document names for this node."""
 
 
-def run_node(config: Config, *, passphrase: str | None = None) -> None:
+def run_node(config: Config, *, passphrase: str | None = None, observe_first: bool = False) -> None:
     """Run a node until SIGTERM or SIGINT.
 
     Args:
         config: the node's settings, with absolute paths.
         passphrase: opens the key files; environment `FOEDUS_PASSPHRASE` when None.
+        observe_first: the data directory was lost or restored: sign nothing before a block of after this start.
 
     Raises:
         InvalidGenesisError: the genesis document cannot begin a chain.
         UnsignedGenesisError, InvalidSignaturesError: not every member has signed it.
         WrongKeyError: the keys are not those of the validator that the settings name.
         StoreError: the data directory cannot be used, or no longer takes what must be kept.
+        SafetyRecordError: what it has signed cannot all be true.
+        CannotObserveError: the others are too few for a quorum.
+        TwinError: another process runs with this node's keys.
         DivergedError: this node executes blocks differently from a quorum.
     """
     os.umask(OWNER_ONLY)
@@ -51,7 +55,8 @@ def run_node(config: Config, *, passphrase: str | None = None) -> None:
     key = read_key(config.keys.validator, passphrase=passphrase)
     transport_key = read_key(config.keys.transport, passphrase=passphrase)
     require_own_keys(config, document, key, transport_key)
-    asyncio.run(_serve(config, document, key, TransportIdentity(transport_key.seed)))
+    identity = TransportIdentity(transport_key.seed)
+    asyncio.run(_serve(config, document, key, identity, observe_first=observe_first))
 
 
 def require_own_keys(config: Config, document: GenesisDocument, key: SigningKey, transport_key: SigningKey) -> None:
@@ -74,12 +79,14 @@ def require_own_keys(config: Config, document: GenesisDocument, key: SigningKey,
             raise WrongKeyError(message)
 
 
-async def _serve(config: Config, document: GenesisDocument, key: SigningKey, identity: TransportIdentity) -> None:
+async def _serve(
+    config: Config, document: GenesisDocument, key: SigningKey, identity: TransportIdentity, *, observe_first: bool
+) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    node = Node(config, document, key, identity)
+    node = Node(config, document, key, identity, observe_first=observe_first)
     try:
         await node.start()
         failing, signalled = asyncio.create_task(node.wait()), asyncio.create_task(stopping.wait())

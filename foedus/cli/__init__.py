@@ -100,6 +100,7 @@ def _is_for_people(error: Exception) -> bool:
         "foedus",
         "node",
         "genesis",
+        "consensus",
         "fl",
         "ledger",
     }

@@ -21,6 +21,14 @@ ConfigPath = Annotated[
     Path, typer.Option("--config", "-c", help="The node's settings (TOML).", envvar="FOEDUS_CONFIG", dir_okay=False)
 ]
 
+ObserveFirst = Annotated[
+    bool,
+    typer.Option(
+        "--observe-first",
+        help="After a lost or restored data directory: sign nothing before a block of after this start.",
+    ),
+]
+
 app = typer.Typer(help="Run an institution's node.", no_args_is_help=True)
 
 
@@ -31,7 +39,9 @@ def register(root: typer.Typer) -> None:
 
 
 @app.command("run")
-def run(*, path: ConfigPath = Path("node.toml"), passphrase_file: PassphraseFile = None) -> None:
+def run(
+    *, path: ConfigPath = Path("node.toml"), passphrase_file: PassphraseFile = None, observe_first: ObserveFirst = False
+) -> None:
     """Run a node until SIGTERM or Ctrl-C; everything it says of itself goes to standard error."""
     from genesis.keys import card_of_key
     from node.config import load_config
@@ -43,7 +53,7 @@ def run(*, path: ConfigPath = Path("node.toml"), passphrase_file: PassphraseFile
     sealed = [key for key in (keys.validator, keys.transport) if card_of_key(key).is_sealed]
     passphrase = known_passphrase(sealed[0], passphrase_file) if sealed else None
     configure(loaded.config.logging.level, loaded.config.logging.format, node=loaded.config.node.name)
-    run_node(loaded.config, passphrase=passphrase)
+    run_node(loaded.config, passphrase=passphrase, observe_first=observe_first)
 
 
 @app.command("init")

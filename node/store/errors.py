@@ -43,7 +43,8 @@ class CorruptStoreError(StoreError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
             f"{path} is damaged ({reason}): keep a copy, check the disk, then move the damaged file and its -wal file "
-            "away and start the node again; it fetches the chain from its peers"
+            "away and start the node once with `foedus node run --observe-first`; it fetches the chain from its peers "
+            "and signs nothing before it has caught up"
         )
         self.path = path
         self.reason = reason

@@ -52,7 +52,7 @@ class Council:
         self.validators = toy.validator_set(self.keys)
         self.seats = [Committee(toy.CHAIN_ID, self.validators, key) for key in self.keys]
 
-    def replica(self, index: int, safety: Iterable[bytes] = (), **options: bool | int) -> Replica:
+    def replica(self, index: int, safety: Iterable[bytes] = (), **options: int) -> Replica:
         """Return a replica at height 1 that has started."""
         replica = Replica(
             toy.CHAIN_ID,
@@ -63,7 +63,7 @@ class Council:
             parent_id=toy.CHAIN_ID,
             safety=tuple(safety),
             boot_epoch=int(options.get("boot_epoch", 1)),
-            observe_first=bool(options.get("observe_first", False)),
+            observe_until_ms=options.get("observe_until_ms"),
         )
         replica.step(Started())
         return replica

@@ -19,7 +19,7 @@ from consensus import (
     TimerKind,
     WorkArrived,
 )
-from consensus.messages import PreparedClaim, ViewChange, ViewChangeCertificate
+from consensus.messages import Decided, PreparedClaim, ViewChange, ViewChangeCertificate
 from consensus.safety import (
     CommitRecord,
     EnteredRecord,
@@ -197,9 +197,10 @@ def test_a_safety_record_that_is_none_is_refused() -> None:
         reload(H1, 0, [b"\x91\x01"])
 
 
-def test_after_a_repair_nothing_is_signed_until_a_block_has_been_appended() -> None:
+def test_after_a_repair_nothing_is_signed_until_a_block_of_after_the_start_has_been_appended() -> None:
     council = Council()
-    replica, block = council.replica(0, observe_first=True), council.block()
+    block = council.block()
+    replica = council.replica(0, observe_until_ms=block.header.time_ms)
 
     silent = receive(replica, council.pre_prepare(block), council.prepare(2, block), council.commit(1, block))
     decided = receive(replica, council.commit(2, block), council.commit(3, block))
@@ -209,6 +210,30 @@ def test_after_a_repair_nothing_is_signed_until_a_block_has_been_appended() -> N
     assert not votes(silent)
     assert NoticeKind.SIGNING_RESUMED in [notice.kind for notice in of(after, Notice)]
     assert votes(accept(replica, council.pre_prepare(second)))
+
+
+def test_after_a_repair_a_block_of_before_the_start_does_not_end_the_silence() -> None:
+    """Its height may be one below that of a forgotten vote."""
+    council = Council()
+    block = council.block()
+    second = council.block(2, tip=toy.after(block))
+    replica = council.replica(0, observe_until_ms=block.header.time_ms + 1)
+
+    old = append(replica, receive(replica, Decided(council.certified(block))), council)
+    silent = receive(replica, council.pre_prepare(second), council.prepare(1, second), council.prepare(3, second))
+    new = append(replica, receive(replica, Decided(council.certified(second))), council)
+
+    assert NoticeKind.SIGNING_RESUMED not in [notice.kind for notice in of(old, Notice)]
+    assert not votes(silent)
+    assert NoticeKind.SIGNING_RESUMED in [notice.kind for notice in of(new, Notice)]
+    assert replica.can_sign
+
+
+def test_after_a_repair_records_that_contradict_each_other_are_not_looked_at() -> None:
+    council = Council()
+    damaged = [encode_record(record) for record in contradictions(council)["COMMIT without PREPARE"]]
+
+    assert not council.replica(0, damaged, observe_until_ms=toy.GENESIS_TIME_MS).can_sign
 
 
 def silenced(effects: list[Effect]) -> bool:
