@@ -95,8 +95,8 @@ def require_sound_task(state: StateReader, task: TaskSpec) -> None:
         raise RefusalError("task.unsound", str(error)) from error
     if not needed <= task.updates_min <= task.updates_max:
         detail = (
-            f"{task.rule.rule} against {task.rule.f} liars needs at least {needed} updates, and no more at least "
-            f"than at most: got updates_min {task.updates_min} and updates_max {task.updates_max}"
+            f"{task.rule.rule} against {task.rule.f} liars needs {needed} <= updates_min <= updates_max, "
+            f"got updates_min {task.updates_min} and updates_max {task.updates_max}"
         )
         raise RefusalError("task.unsound", detail)
     if list(task.participants) != sorted(set(task.participants)):

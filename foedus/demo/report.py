@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from foedus.cli.output import Json
-from foedus.demo.use_case import Comparison, Score, UseCase, best
+from foedus.demo.use_case import Comparison, Score, UseCase
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Outcome:
 
     use_case: UseCase
     rule: str
+    attack: str | None
     rounds: int
     """Certified."""
 
@@ -96,15 +97,13 @@ class Outcome:
             rows = [("best participant alone", lone)]
         rows += [
             ("pooled training (nobody may)", self.comparison.pooled),
-            ("plain mean under the same attack", self.comparison.mean_under_attack),
-            (f"Foedus under attack ({self.rule})", self.overall),
+            (f"plain mean{self._attacked('the same ')}", self.comparison.mean_under_attack),
+            (f"Foedus{self._attacked()} ({self.rule})", self.overall),
         ]
         for name, score in rows:
             style = "bold green" if score is self.overall else None
             table.add_row(name, f"{score.figure:.3f}", f"{score.accuracy:.3f}", style=style)
         return table
 
-    @property
-    def beats_everybody_alone(self) -> bool:
-        """Whether the global model is better than each site's own."""
-        return self.overall.figure > best(list(self.comparison.alone.values()))
+    def _attacked(self, which: str = "") -> str:
+        return f" under {which}attack" if self.attack else ""

@@ -98,6 +98,7 @@ def run_demo(use_case: UseCase, options: Options) -> Outcome:
         outcome = Outcome(
             use_case=use_case,
             rule=" + ".join([*spec.rule.pre, spec.rule.rule]),
+            attack=options.attack,
             rounds=sum(seen.status == "certified" for seen in watch.rounds),
             height=height,
             overall=overall,

@@ -6,7 +6,7 @@ Trainers see their own site alone; the demo itself holds all test splits, to jud
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -128,11 +128,6 @@ def digits() -> UseCase:
 
 
 USE_CASES: Final[Mapping[str, Callable[[], UseCase]]] = {"heart": heart, "digits": digits}
-
-
-def best(scores: Sequence[Score]) -> float:
-    """Return the best figure among scores."""
-    return max(score.figure for score in scores)
 
 
 def _score(value: object) -> Score:

@@ -120,7 +120,7 @@ def sound_task(book: Book, spec: Rec) -> None:
     room_for_task(book)
     rule, low, high = rule_of(spec), spec.number("updates_min"), spec.number("updates_max")
     least = arithmetic.needed(rule)
-    detail = f"{rule.name} against {rule.f} liars needs at least {least} updates, and no more at least than at most: "
+    detail = f"{rule.name} against {rule.f} liars needs {least} <= updates_min <= updates_max, "
     need(least <= low <= high, "task.unsound", f"{detail}got updates_min {low} and updates_max {high}")
     names = spec.texts("participants")
     need(names == sorted(set(names)), "task.unsound", "participants must be unique and ascending")
