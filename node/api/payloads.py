@@ -65,10 +65,10 @@ async def upload(request: web.Request) -> web.Response:
 
 async def certificate(request: web.Request) -> web.Response:
     """Answer once a quorum of validators keeps the payload, or with 503 at the end of `?timeout=`."""
-    view, descriptor = request.app[VIEW], _descriptor(request)
+    view, descriptor, seconds = request.app[VIEW], _descriptor(request), wait_seconds(request)
     if not view.payloads.has(descriptor.id):
         raise Problem(404, "payload.unknown", f"payload {descriptor.id.hex()} is not stored here: upload it first")
-    found = await within(request, wait_seconds(request), view.publisher.publish(descriptor))
+    found = await within(request, seconds, view.publisher.publish(descriptor))
     if found is None:
         detail = f"no quorum of validators has acknowledged payload {descriptor.id.hex()} yet: ask again"
         raise Problem(503, "payload.unacknowledged", detail, headers={"Retry-After": "1"})

@@ -24,10 +24,10 @@ async def rounds(request: web.Request) -> web.Response:
     """
     view, name = request.app[VIEW], request.match_info["task"]
     limit, before = limit_of(request), optional_integer(request, "before")
-    wait_after = optional_integer(request, "wait_after")
+    wait_after, seconds = optional_integer(request, "wait_after"), wait_seconds(request)
     require_task(view, name)
     if wait_after is not None:
-        await within(request, wait_seconds(request), _until_after(view, name, wait_after))
+        await within(request, seconds, _until_after(view, name, wait_after))
     rows = view.store.state_items_down(
         rounds_prefix(name), before=None if before is None else round_key(name, min(before, ROUND_MAX)), limit=limit
     )
