@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from foedus import ClientError
 from genesis.presets import HOSPITALS
 from tests.docker.stack import Stack, docker, reason_to_skip, until
 
@@ -34,10 +35,10 @@ VERSIONS: Final = (1, 2, 3)
 
 @dataclass
 class Up:
-    """The stack and when it was asked to start."""
+    """The stack, and how long it took from `up` to the first certified round."""
 
     stack: Stack
-    began: float
+    seconds: float
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,11 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     try:
         began = time.monotonic()
         stack.compose("up", "--detach")
-        yield Up(stack, began)
+        try:
+            until(lambda: version(stack, "cleveland") >= 1, FIRST_ROUND_SECONDS_MAX, "a certified round")
+        except (AssertionError, ClientError):
+            pytest.fail(stack.compose("logs", "--tail", "20"))
+        yield Up(stack, time.monotonic() - began)
     finally:
         stack.remove()
 
@@ -83,8 +88,7 @@ def require_one_chain(stack: Stack) -> None:
 
 
 def test_the_first_round_is_certified_within_a_minute_of_up(up: Up) -> None:
-    until(lambda: version(up.stack, "cleveland") >= 1, FIRST_ROUND_SECONDS_MAX, "a certified round")
-    assert time.monotonic() - up.began <= FIRST_ROUND_SECONDS_MAX
+    assert up.seconds <= FIRST_ROUND_SECONDS_MAX
 
 
 def test_a_node_that_is_killed_in_mid_training_comes_back_and_its_trainer_goes_on(stack: Stack) -> None:
