@@ -37,7 +37,7 @@ def reason_to_skip() -> str:
         except subprocess.TimeoutExpired:
             return f"{' '.join(command)} does not answer"
         if done.returncode:
-            return f"{lacks}: {done.stderr.strip()[:200]}"
+            return f"{lacks}: {done.stderr.strip().partition(chr(10))[0]}"
     return ""
 
 
