@@ -145,6 +145,13 @@ def _read_leaf(value: object, plain: object, annotation: object, where: str, fau
             value = bytes.fromhex(value)
         except ValueError:
             return _fault(faults, where, f"needs bytes in hexadecimal, got {_shown(value)}")
+    if typing.get_origin(plain) is typing.Literal:
+        known = [str(choice) for choice in typing.get_args(plain)]
+        return (
+            value
+            if value in known
+            else _fault(faults, where, f"{_shown(value)} is no choice; {nearest(str(value), known)}")
+        )
     if plain is Path:
         return Path(value) if isinstance(value, str) and value else _fault(faults, where, "needs a path")
     try:

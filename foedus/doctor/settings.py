@@ -88,7 +88,7 @@ def _keys(report: Report, config: Config, document: GenesisDocument | None) -> N
 def _certificate(report: Report, config: Config) -> None:
     path = config.api.tls_certificate
     if path is None:
-        report.ok("api", f"HTTP on {config.api.host}, for this machine alone")
+        report.ok("api.host", f"HTTP on {config.api.host}, for this machine alone")
         return
     from cryptography import x509
 
