@@ -18,7 +18,7 @@ def main() -> None:
     options = _options()
     split = load_split()
     own = split.participants[options.participant]
-    with foedus.connect(options.url, key=options.key, task=options.task) as session:
+    with foedus.connect(options.url, key=options.key, task=options.task, genesis=options.genesis) as session:
         for open_round in session.rounds():
             new = train(open_round.model, own)
             if options.malicious_from and open_round.number >= options.malicious_from:
@@ -31,6 +31,7 @@ class _Options(argparse.Namespace):
     participant: int
     url: str
     key: Path
+    genesis: Path | None
     task: str
     malicious_from: int
     attack: str
@@ -41,6 +42,7 @@ def _options() -> _Options:
     parser.add_argument("--participant", required=True, type=int, choices=range(PARTICIPANTS))
     parser.add_argument("--url", required=True, help="the HTTP API of the participant's node")
     parser.add_argument("--key", required=True, type=Path, help="file with the participant's signing key")
+    parser.add_argument("--genesis", type=Path, help="the genesis document: check what the node says, do not believe it")
     parser.add_argument("--task", default="digits")
     parser.add_argument("--malicious-from", default=0, type=int, metavar="ROUND", help="attack from this round on")
     parser.add_argument("--attack", default="sign-flip", choices=sorted(ATTACKS))

@@ -17,7 +17,7 @@ def main() -> None:
     """Take part in every round of the task until it ends."""
     options = _options()
     site = load_site(options.site, options.csv)
-    with foedus.connect(options.url, key=options.key, task=options.task) as session:
+    with foedus.connect(options.url, key=options.key, task=options.task, genesis=options.genesis) as session:
         for open_round in session.rounds():
             new = train(open_round.model, site.train)
             if options.malicious_from and open_round.number >= options.malicious_from:
@@ -31,6 +31,7 @@ class _Options(argparse.Namespace):
     site: str
     url: str
     key: Path
+    genesis: Path | None
     task: str
     csv: Path
     malicious_from: int
@@ -42,6 +43,7 @@ def _options() -> _Options:
     parser.add_argument("--site", required=True, choices=SITES)
     parser.add_argument("--url", required=True, help="the HTTP API of the hospital's own node")
     parser.add_argument("--key", required=True, type=Path, help="file with the participant's signing key")
+    parser.add_argument("--genesis", type=Path, help="the genesis document: check what the node says, do not believe it")
     parser.add_argument("--task", default="heart")
     parser.add_argument("--csv", default=CSV, type=Path, help="the patients; by default the ones beside this script")
     parser.add_argument("--malicious-from", default=0, type=int, metavar="ROUND", help="attack from this round on")

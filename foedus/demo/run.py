@@ -155,6 +155,7 @@ class _Play:
             own = self.watch.urls.get(trainer, urls[place % len(urls)])
             key = str(self.consortium.participants[trainer])
             command = [*self.use_case.command(trainer), "--url", own, "--key", key]
+            command += ["--genesis", str(self.consortium.genesis)]
             if self.options.attack and trainer in self.use_case.malicious:
                 command += ["--malicious-from", str(self.options.malicious_from), "--attack", self.options.attack]
             self.processes.start(f"trainer-{trainer}", command)
