@@ -10,22 +10,8 @@ from typing import Final
 
 from consensus.ballots import Ballots
 from consensus.committee import Committee
-from consensus.events import (
-    BlockBuilt,
-    BlockValidated,
-    BuildBlock,
-    DropReason,
-    NoticeKind,
-    TimerKind,
-    ValidateBlock,
-)
-from consensus.messages import (
-    Commit,
-    Prepare,
-    PrePrepare,
-    ViewChange,
-    ViewChangeCertificate,
-)
+from consensus.events import BlockBuilt, BlockValidated, BuildBlock, DropReason, NoticeKind, TimerKind, ValidateBlock
+from consensus.messages import Commit, Prepare, PrePrepare, ViewChange, ViewChangeCertificate
 from consensus.outbox import Outbox
 from consensus.pace import Pace
 from consensus.proposal import Accepted, Position, UnacceptableError, require_proposal

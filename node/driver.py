@@ -52,6 +52,9 @@ from node.proposals import Proposals
 INBOX_MAX: Final = 20_000
 """Messages that wait for the replica; beyond that the newest is dropped, since whoever sent it says it again."""
 
+INBOX_BYTES_MAX: Final = 64 << 20
+"""Their bytes together."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -115,6 +118,7 @@ class Driver:
         self._on_appended = on_appended
         self._metrics = metrics
         self._messages: deque[bytes] = deque()
+        self._message_bytes = 0
         self._internal: deque[Event] = deque([Started()])
         self._wake = asyncio.Event()
         self._timers: dict[TimerKind, asyncio.TimerHandle] = {}
@@ -132,12 +136,18 @@ class Driver:
         """How long there has been work without a new block; 0 when there is none."""
         return 0 if self._work_since_ms is None else max(0, self._clock_ms() - self._work_since_ms)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Size of the messages that wait for the replica."""
+        return self._message_bytes
+
     def take_message(self, data: bytes) -> None:
         """Queue a consensus message; bounded, never blocks."""
-        if len(self._messages) >= INBOX_MAX:
+        if len(self._messages) >= INBOX_MAX or self._message_bytes + len(data) > INBOX_BYTES_MAX:
             self._metrics.messages_dropped.labels("inbox-full").inc()
             return
         self._messages.append(data)
+        self._message_bytes += len(data)
         self._wake.set()
 
     def look_for_work(self) -> None:
@@ -173,7 +183,9 @@ class Driver:
             if self._internal:
                 return self._internal.popleft()
             if self._messages:
-                return MessageReceived(self._messages.popleft())
+                data = self._messages.popleft()
+                self._message_bytes -= len(data)
+                return MessageReceived(data)
             self._wake.clear()
             await self._wake.wait()
 

@@ -14,6 +14,7 @@ from fl.results import compute, job_of
 from fl.state import model_of, present, result_of, round_of
 from ledger.codec import encode
 from ledger.payload import PayloadDescriptor
+from node.driver import INBOX_BYTES_MAX
 from node.node import Node
 from node.wire import Channel
 from tests.node.running import NAMES, RunningConsortium, heart_task, rows, running
@@ -169,3 +170,13 @@ async def equivocate(consortium: RunningConsortium, name: str) -> None:
             send(peer, Channel.CONSENSUS, data)
 
     network.broadcast = half  # type: ignore[method-assign]
+
+
+async def test_messages_that_wait_for_the_replica_are_bounded_in_bytes(tmp_path: Path) -> None:
+    """I7: a neighbour that sends faster than this node works costs bounded memory."""
+    async with running(tmp_path) as consortium:
+        driver = consortium.nodes["cleveland"].driver
+        for _ in range(200):  # all in one step of the loop, so that the replica takes none of them
+            driver.take_message(bytes(1 << 20))
+        assert driver.waiting_bytes <= INBOX_BYTES_MAX
+        assert (await consortium.evaluate("hungary")).accepted
