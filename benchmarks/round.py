@@ -7,8 +7,8 @@
 Four nodes as processes (mutual TLS, encrypted payloads, fsync), participants as processes through the SDK; training
 counts as nothing: the difference is there before the clock starts. The clock stops when every node has appended the
 certificate and keeps the model. Flower's `submit_to_model_seconds` begins when the first client answers and
-`round_seconds` when the server sends the model; compare the first with `seconds`, the second with `cycle_seconds`, which
-also counts the download of the new model by every participant.
+`round_seconds` when the server sends the model; compare the first with `seconds`, the second with `cycle_seconds`,
+which also counts the download of the new model by every participant.
 
 With `--json` the last line is one object: `runs`, one a size, and in each `foedus`, `flower` and their ratios.
 """

@@ -30,7 +30,7 @@ from genesis.presets import rule_named
 TASK: Final = "round"
 TENSORS: Final = 12
 DAY_MS: Final = 86_400_000
-SECONDS_MAX: Final = 300.0
+SECONDS_MAX: Final = 60.0
 LINE_BYTES_MAX: Final = 1 << 20
 
 
@@ -173,6 +173,7 @@ class RunningRound:
         """Wait until a condition holds for the log of every node."""
 
         async def holds() -> bool:
+            self.bench.processes.require_alive()
             for log in self.logs:
                 log.read()
             return all(map(condition, self.logs))
@@ -211,7 +212,12 @@ async def start_round(
     for node in consortium.nodes:
         processes.start_node(node.name, node.config)
     bench = Bench(consortium, processes, http, {})
-    await bench.until(bench.all_connected, pause=0.05)
+
+    async def connected() -> bool:
+        processes.require_alive()
+        return await bench.all_connected()
+
+    await bench.until(connected, pause=0.05)
     logs = [NodeLog(processes.logs / f"node-{node.name}.log") for node in consortium.nodes]
     started = [await _start_trainer(consortium, name, place, processes) for place, name in enumerate(trainers)]
     costs.watch((name, process.pid) for name, process in processes.running.items())

@@ -30,13 +30,16 @@ MODEL_WORD_MIN: Final = -(2**31)
 DENOMINATOR_MAX: Final = 1 << 25
 """Weights sum to 2^15 and a neighbourhood to at most 2^10 rows: no rule's denominator is larger."""
 
+_EXACT_SHIFT_MAX: Final = 512
+"""2^shift is a normal float64, so that multiplying by it is what `ldexp` does."""
+
 PEAK_HIGH: Final = 4096
 """Half of the range: an honest peak from here on widens the grid."""
 
 PEAK_LOW: Final = 1024
 """An eighth of the range: an honest peak below it narrows the grid."""
 
-CHUNK_WORDS: Final = 1 << 17
+CHUNK_WORDS: Final = 1 << 15
 """Words handled at a time, so that temporaries stay in cache and memory stays bounded."""
 
 
@@ -82,16 +85,37 @@ def quantise_update(
         GridError: names, shapes or dtypes are not the schema's.
         SchemaError: the exponents are not possible for the schema.
     """
-    segments = schema.segments(exponents)
     words = np.empty(schema.size, np.int16)
+    arrays = [array.reshape(-1) for array in _arrays(delta, schema)]
     saturated = 0
-    for values, segment in zip(_arrays(delta, schema), segments, strict=True):
-        scaled = _scaled(values, UPDATE_FRACTION_BITS - segment.exponent)
-        np.rint(scaled, out=scaled)
-        saturated += int(np.count_nonzero(np.abs(scaled) > WORD_MAX))
-        np.clip(scaled, -WORD_MAX, WORD_MAX, out=scaled)
-        words[segment.start : segment.stop] = scaled
+    for array, segment in zip(arrays, schema.segments(exponents), strict=True):
+        shift = UPDATE_FRACTION_BITS - segment.exponent
+        for place in _chunks(0, len(array)):
+            target = words[segment.start + place.start : segment.start + place.stop]
+            saturated += quantise_values(array[place].astype(np.float64), shift, target)
     return words, saturated
+
+
+def quantise_values(values: NDArray[np.float64], shift: int, words: NDArray[np.int16]) -> int:
+    """Write values * 2^shift, rounded half-even, to `words`; return how many were beyond the range and saturated.
+
+    Args:
+        values: shape (c,), finite; overwritten.
+        shift: 13 - e_t.
+        words: shape (c,).
+    """
+    with np.errstate(over="ignore", under="ignore"):  # a product beyond float64 is infinite: beyond every grid too
+        if abs(shift) <= _EXACT_SHIFT_MAX:
+            values *= 2.0**shift
+        else:
+            np.ldexp(values, shift, out=values)
+    np.rint(values, out=values)
+    beyond = 0
+    if values.size and (values.max() > WORD_MAX or values.min() < -WORD_MAX):
+        beyond = int(np.count_nonzero(np.abs(values) > WORD_MAX))
+        np.clip(values, -WORD_MAX, WORD_MAX, out=values)
+    np.copyto(words, values, casting="unsafe")
+    return beyond
 
 
 def dequantise_update(
@@ -207,23 +231,46 @@ def apply_aggregate(
     _require_words(numerator, schema, np.dtype(np.int64))
     if not 1 <= denominator <= DENOMINATOR_MAX:
         raise GridError(f"a denominator of 1..{DENOMINATOR_MAX} is needed, got {denominator}")
-    result = np.empty(schema.size, np.int32)
+    result = model.copy()
     saturated = 0
     for tensor, segment in zip(schema.tensors, schema.segments(exponents), strict=True):
-        shift = segment.exponent - UPDATE_FRACTION_BITS - tensor.exponent + MODEL_FRACTION_BITS
-        for place in _chunks(segment.start, segment.stop):
-            share = numerator[place]
-            if max(int(share.max()), -int(share.min())) > WORD_MAX * denominator:
-                raise GridError(
-                    f"{tensor.name}: |numerator| must be at most {WORD_MAX} x {denominator}, got a larger one"
-                )
-            words = add_quotient_half_even(
-                model[place].astype(np.int64), share << max(shift, 0), denominator << max(-shift, 0)
-            )
-            clipped = np.clip(words, MODEL_WORD_MIN, MODEL_WORD_MAX)
-            saturated += int(np.count_nonzero(clipped != words))
-            result[place] = clipped
+        part = numerator[segment.start : segment.stop]
+        if max(int(part.max()), -int(part.min())) > WORD_MAX * denominator:
+            raise GridError(f"{tensor.name}: |numerator| must be at most {WORD_MAX} x {denominator}, got a larger one")
+        shift = model_shift(tensor, segment.exponent)
+        saturated += add_aggregate(result[segment.start : segment.stop], part, denominator, shift)
     return result, saturated
+
+
+def model_shift(tensor: TensorSpec, exponent: int) -> int:
+    """Return s, for which an update word of exponent e_t is worth 2^s words of the tensor's model grid; -13..18."""
+    return exponent - UPDATE_FRACTION_BITS - tensor.exponent + MODEL_FRACTION_BITS
+
+
+def add_aggregate(
+    model: NDArray[np.int32], numerator: NDArray[np.int32] | NDArray[np.int64], denominator: int, shift: int
+) -> int:
+    """Replace some words of one tensor's model by the next model's; return how many had to be saturated.
+
+    As `apply_aggregate`, in place and for any part of a tensor.
+
+    Args:
+        model: shape (c,).
+        numerator: shape (c,), |N| <= `WORD_MAX` * D.
+        denominator: D, 1..`DENOMINATOR_MAX`.
+        shift: `model_shift` of the tensor.
+    """
+    saturated = 0
+    for place in _chunks(0, len(model)):
+        share = numerator[place].astype(np.int64)
+        if shift > 0:
+            share <<= shift
+        words = add_quotient_half_even(model[place].astype(np.int64), share, denominator << max(-shift, 0))
+        if words.max() > MODEL_WORD_MAX or words.min() < MODEL_WORD_MIN:
+            saturated += int(np.count_nonzero((words > MODEL_WORD_MAX) | (words < MODEL_WORD_MIN)))
+            np.clip(words, MODEL_WORD_MIN, MODEL_WORD_MAX, out=words)
+        model[place] = words
+    return saturated
 
 
 def next_exponents(exponents: Sequence[int], peaks: Sequence[int], schema: ModelSchema) -> tuple[int, ...]:
@@ -289,7 +336,12 @@ def _scaled(values: NDArray[np.generic], shift: int) -> NDArray[np.float64]:
 
 
 def _values(words: NDArray[np.integer], shift: int, tensor: TensorSpec) -> NDArray[np.float32]:
-    return np.ldexp(words.astype(np.float64), shift).astype(np.float32).reshape(tensor.shape)
+    """Return words * 2^shift: the product of an int32 and a power of two within 2^+-101 is exact in float64."""
+    values = np.empty(len(words), np.float32)
+    unit = np.float64(2.0**shift)
+    for place in _chunks(0, len(words)):
+        np.multiply(words[place], unit, out=values[place], dtype=np.float64, casting="same_kind")
+    return values.reshape(tensor.shape)
 
 
 def _require_words(words: NDArray[np.integer], schema: ModelSchema, dtype: np.dtype[np.integer]) -> None:

@@ -14,24 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.aggregates import latest_closed
-from fl.aggregators import Aggregation, aggregate, clip_norm_in_units
-from fl.grid import (
-    GridError,
-    apply_aggregate,
-    check_words,
-    model_from_bytes,
-    model_to_bytes,
-    next_exponents,
-    update_from_bytes,
-)
+from fl.aggregators import Decision, UpdateRangeError, clip_norm_in_units, decide
+from fl.grid import MODEL_WORD_BYTES, GridError, add_aggregate, model_from_bytes, model_shift, next_exponents
 from fl.records import AggregateClaim, Contribution, ModelState, RoundResult, RoundState, TaskSpec, UpdateState
-from fl.schema import ModelSchema
+from fl.schema import ModelSchema, Segment
 from fl.state import active_tasks, model_of, present, task_of, update_of
 from ledger.application import StateReader
 from ledger.codec import CodecError, decode
 from ledger.digest import DIGEST_BYTES
 from ledger.fields import UINT_MAX
-from ledger.payload import SALT_BYTES, describe
+from ledger.merkle import root_of_hashes
+from ledger.payload import SALT_BYTES, PayloadDescriptor, chunk_hashes
 from ledger.transaction import TRANSACTION_BYTES_MAX, decode_transaction
 
 MODEL_SALT: Final = bytes(DIGEST_BYTES)
@@ -103,28 +96,86 @@ def compute(job: AggregationJob, base_payload: bytes | None, update_payloads: Se
         InputError: a payload has the wrong length or words out of range.
         AggregationError: too few updates for the rule.
     """
+    _require_base(job, base_payload)
+    if len(update_payloads) != len(job.updates):
+        message = f"round {job.round.number} has {len(job.updates)} updates, got {len(update_payloads)} payloads"
+        raise InputError(message)
+    inputs = RoundInputs(job)
+    if base_payload is not None:
+        if len(base_payload) != len(inputs.model):
+            message = f"model payload: {len(inputs.model)} bytes are needed, got {len(base_payload)}"
+            raise InputError(message)
+        inputs.model[:] = base_payload
+    for row, (update, payload) in enumerate(zip(job.updates, update_payloads, strict=True)):
+        if len(payload) - SALT_BYTES != inputs.row(row).nbytes:
+            needed = inputs.row(row).nbytes + SALT_BYTES
+            raise InputError(f"update of {update.participant}: {needed} bytes are needed, got {len(payload)}")
+        inputs.row(row)[:] = memoryview(payload)[SALT_BYTES:]
+    computed = compute_in_place(inputs)
+    return ComputedRound(computed.result, bytes(inputs.model))
+
+
+class RoundInputs:
+    """Memory for a job's inputs, to be filled before `compute_in_place`: all that aggregation needs, allocated once."""
+
+    def __init__(self, job: AggregationJob) -> None:
+        """Make room for a job: 2 n d bytes of updates and 4 d bytes of model, all zeros."""
+        size = job.spec.schema.size
+        self.job: Final = job
+        self.model: Final = bytearray(SALT_BYTES + MODEL_WORD_BYTES * size)
+        """The base model's payload; after `compute_in_place` the new model's."""
+
+        self.words: Final = np.zeros((len(job.updates), size), dtype="<i2")
+        """Shape (n, d): the updates' words, in the order of `job.updates`."""
+
+    def row(self, index: int) -> memoryview:
+        """Return where the body of one update goes, as bytes."""
+        return memoryview(self.words[index]).cast("B")
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedModel:
+    """A result whose model stands in `RoundInputs.model`."""
+
+    result: RoundResult
+    chunk_hashes: bytes
+    """Leaf hashes of the model payload's chunks, 32 bytes each, so that storing it need not hash it again."""
+
+
+def compute_in_place(inputs: RoundInputs) -> ComputedModel:
+    """As `compute`, on inputs in memory: `inputs.model` becomes the new model's payload.
+
+    Raises:
+        InputError: words are out of range.
+        AggregationError: too few updates for the rule.
+    """
+    job = inputs.job
     schema, exponents = job.spec.schema, job.round.exponents
-    model = _base_model(job, base_payload)
-    aggregation = aggregate(
-        job.spec.rule,
-        _rows(job, update_payloads),
-        [update.samples for update in job.updates],
-        schema.segments(exponents),
-        clip_norm=clip_norm_in_units(job.spec.clip_norm_micros, exponents),
-    )
-    words, saturated = apply_aggregate(model, aggregation.numerator, aggregation.denominator, exponents, schema)
-    payload = MODEL_SALT + model_to_bytes(words)
+    segments = schema.segments(exponents)
+    try:
+        decision = decide(
+            job.spec.rule,
+            inputs.words.astype(np.int16, copy=False),
+            [update.samples for update in job.updates],
+            segments,
+            clip_norm=clip_norm_in_units(job.spec.clip_norm_micros, exponents),
+        )
+    except UpdateRangeError as error:
+        message = f"update of {job.updates[error.row].participant}: {error}, though a quorum acknowledged it"
+        raise InputError(message) from error
+    saturated = _advance(inputs, decision, segments)
+    hashes = chunk_hashes(inputs.model)
     result = RoundResult(
         task=job.spec.id,
         round=job.round.number,
         base_version=job.round.base_version,
-        model=describe(payload),
-        exponents=next_exponents(exponents, aggregation.peaks, schema),
-        peaks=tuple(aggregation.peaks),
+        model=PayloadDescriptor(len(inputs.model), root_of_hashes(hashes)),
+        exponents=next_exponents(exponents, decision.peaks, schema),
+        peaks=tuple(decision.peaks),
         saturated=saturated,
-        contributions=tuple(_contributions(job, aggregation)),
+        contributions=tuple(_contributions(job, decision)),
     )
-    return ComputedRound(result, payload)
+    return ComputedModel(result, b"".join(hashes))
 
 
 def model_words(payload: bytes | None, schema: ModelSchema) -> NDArray[np.int32]:
@@ -146,33 +197,30 @@ def model_words(payload: bytes | None, schema: ModelSchema) -> NDArray[np.int32]
         raise InputError(message) from error
 
 
-def _rows(job: AggregationJob, payloads: Sequence[bytes]) -> NDArray[np.int16]:
-    if len(payloads) != len(job.updates):
-        message = f"round {job.round.number} has {len(job.updates)} updates, got {len(payloads)} payloads"
-        raise InputError(message)
-    rows = np.empty((len(payloads), job.spec.schema.size), dtype=np.int16)
-    for index, (update, payload) in enumerate(zip(job.updates, payloads, strict=True)):
-        try:
-            rows[index] = update_from_bytes(memoryview(payload)[SALT_BYTES:], job.spec.schema)
-        except GridError as error:
-            message = f"update of {update.participant}: {error}"
-            raise InputError(message) from error
-        verdict = check_words(rows[index])
-        if verdict != "ok":
-            message = f"update of {update.participant}: words are {verdict}, though a quorum acknowledged them"
-            raise InputError(message)
-    return rows
+def _advance(inputs: RoundInputs, decision: Decision, segments: Sequence[Segment]) -> int:
+    """Turn the base model's payload into the new one's, piece by piece; return how many words were saturated."""
+    last = decision.last_pass
+    inputs.model[:SALT_BYTES] = MODEL_SALT
+    stored = np.frombuffer(inputs.model, "<i4", offset=SALT_BYTES)
+    model = stored.astype(np.int32, copy=False)
+    saturated = 0
+    for tensor, segment in zip(inputs.job.spec.schema.tensors, segments, strict=True):
+        shift = model_shift(tensor, segment.exponent)
+        for place in last.rows.places(segment.start, segment.stop):
+            saturated += add_aggregate(model[place], last.sums(place), last.denominator, shift)
+    if model is not stored:  # a big-endian machine worked on a copy
+        stored[:] = model
+    return saturated
 
 
-def _base_model(job: AggregationJob, payload: bytes | None) -> NDArray[np.int32]:
+def _require_base(job: AggregationJob, payload: bytes | None) -> None:
     if (payload is None) != (job.base.payload is None):
         message = f"round {job.round.number}: the base model's payload must be given exactly when it is not all zeros"
         raise InputError(message)
-    return model_words(payload, job.spec.schema)
 
 
-def _contributions(job: AggregationJob, aggregation: Aggregation) -> Iterator[Contribution]:
+def _contributions(job: AggregationJob, decision: Decision) -> Iterator[Contribution]:
     for index, update in enumerate(job.updates):
-        retained, out_of = aggregation.retained[index]
-        norm = min(isqrt(aggregation.norms_squared[index]), UINT_MAX)
-        yield Contribution(update.participant, aggregation.weights[index], norm, retained, out_of)
+        retained, out_of = decision.retained[index]
+        norm = min(isqrt(decision.norms_squared[index]), UINT_MAX)
+        yield Contribution(update.participant, decision.weights[index], norm, retained, out_of)

@@ -1,8 +1,7 @@
 """Division of integers with rounding to the nearest, ties to the even neighbour. One law: no drift.
 
 Flooring would pull every model down by half a unit a round; rounding ties away from zero would inflate it. Both
-functions are
-exact: no float is involved.
+functions are exact: no float is involved.
 """
 
 from typing import Final
@@ -45,11 +44,29 @@ def add_quotient_half_even(
         denominator: 1..2^61, so that twice a remainder fits int64; the sum must fit too, which |quotient| < 2^62
         ensures.
 
-    The sum's own parity decides a tie: the result is the integer nearest to the exact sum.
+    The sum's own parity decides a tie: the result is the integer nearest to the exact sum. A power of two, such as the
+    sum of all shares, is divided by shifting.
     """
     assert 1 <= denominator <= 1 << 61, f"denominator {denominator} is outside 1..2^61"
+    shift = denominator.bit_length() - 1
+    if denominator == 1:
+        return words + numerator
+    if denominator == 1 << shift and shift < SHIFT_MAX:
+        return _shifted_sum_half_even(words, numerator, shift)
     quotient = numerator // denominator
     twice_remainder = (numerator - quotient * denominator) << 1
     total = words + quotient
     total += (twice_remainder > denominator) | ((twice_remainder == denominator) & ((total & 1) == 1))
+    return total
+
+
+def _shifted_sum_half_even(words: NDArray[np.int64], numerator: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
+    """Return (words * 2^shift + numerator) / 2^shift, rounded half-even; below 2^61 + 2^62 before the last shift."""
+    total = words << shift
+    total += numerator
+    odd = total >> shift
+    odd &= 1
+    total += odd
+    total += (1 << (shift - 1)) - 1
+    total >>= shift
     return total

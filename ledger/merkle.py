@@ -61,9 +61,11 @@ class InclusionProof(Record, frozen=True):
     """Sibling hashes from the leaf upwards; as many as index and count demand, at most `PATH_DIGESTS_MAX`."""
 
 
-def leaf_hash(leaf: bytes) -> Digest:
-    """Hash one leaf."""
-    return Digest(sha256(b"\x00" + leaf).digest())
+def leaf_hash(leaf: bytes | bytearray | memoryview) -> Digest:
+    """Hash one leaf, which may be large: it is not copied."""
+    state = sha256(b"\x00")
+    state.update(leaf)
+    return Digest(state.digest())
 
 
 def node_hash(left: bytes, right: bytes) -> Digest:

@@ -17,7 +17,7 @@ from ledger.codec import Record, encode
 from ledger.digest import Digest, digest
 from ledger.fields import DigestField
 from ledger.identity import SigningKey
-from ledger.merkle import MerkleAccumulator, leaf_hash
+from ledger.merkle import leaf_hash, root_of_hashes
 from ledger.validators import ValidatorSet
 
 SALT_BYTES: Final = 32
@@ -68,12 +68,15 @@ def chunks_of(payload: bytes) -> Iterator[bytes]:
         yield payload[start : start + CHUNK_BYTES]
 
 
-def describe(payload: bytes) -> PayloadDescriptor:
+def chunk_hashes(payload: bytes | bytearray | memoryview) -> list[Digest]:
+    """Return the leaf hash of each chunk of a payload held in memory, without copying it."""
+    view = memoryview(payload)
+    return [leaf_hash(view[start : start + CHUNK_BYTES]) for start in range(0, len(view), CHUNK_BYTES)]
+
+
+def describe(payload: bytes | bytearray | memoryview) -> PayloadDescriptor:
     """Return the descriptor of a payload held in memory."""
-    tree = MerkleAccumulator()
-    for chunk in chunks_of(payload):
-        tree.append(leaf_hash(chunk))
-    return PayloadDescriptor(len(payload), tree.root())
+    return PayloadDescriptor(len(payload), root_of_hashes(chunk_hashes(payload)))
 
 
 def sign_acknowledgement(

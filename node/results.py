@@ -72,6 +72,8 @@ class _Round:
     """Set once the own result is there."""
 
     task: asyncio.Task[None] | None = None
+    has_inputs: bool = False
+    """Set once the updates are here: then the work is finished even if others certified the round meanwhile."""
 
 
 class ResultBook:
@@ -100,6 +102,7 @@ class ResultBook:
         self._broadcast = broadcast
         self._on_certifiable = on_certifiable
         self._rounds: dict[RoundId, _Round] = {}
+        self._late: set[asyncio.Task[None]] = set()
         self.validators: ValidatorSet | None = None
         self.seconds_last: float = 0.0
         """How long the latest aggregation took."""
@@ -115,7 +118,10 @@ class ResultBook:
             entry.task = asyncio.create_task(self._work(entry, job))
 
     def forget_except(self, closed: set[RoundId]) -> None:
-        """Drop rounds that are over; called after every block with the rounds that are closed now."""
+        """Drop rounds that are over; called after every block with the rounds that are closed now.
+
+        A computation that is under way goes on, so that this node too keeps the model that others have certified.
+        """
         for identity in [identity for identity, entry in self._rounds.items() if identity not in closed and entry.job]:
             self._drop(identity)
 
@@ -169,35 +175,37 @@ class ResultBook:
 
     async def stop(self) -> None:
         """Give up whatever is being computed."""
-        tasks = [entry.task for entry in self._rounds.values() if entry.task is not None]
+        tasks = [entry.task for entry in self._rounds.values() if entry.task is not None] + list(self._late)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self, entry: _Round, job: AggregationJob) -> None:
         try:
-            entry.computed = (await self._compute_patiently(job)).result
+            entry.computed = (await self._compute_patiently(entry, job)).result
         except (InputError, AggregationError):
             log.exception("result.impossible", task=job.spec.id, round=job.round.number)
             return
         finally:
             entry.done.set()
-        self._sign(entry, entry.computed)
+        if self._rounds.get((job.spec.id, job.round.number)) is entry:
+            self._sign(entry, entry.computed)
 
-    async def _compute_patiently(self, job: AggregationJob) -> ComputedRound:
+    async def _compute_patiently(self, entry: _Round, job: AggregationJob) -> ComputedRound:
         delay = RETRY_SECONDS
         while True:
             try:
-                return await self._compute(job)
+                return await self._compute(entry, job)
             except (OSError, TimeoutError) as error:
                 log.warning("result.inputs_missing", task=job.spec.id, round=job.round.number, error=str(error))
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, RETRY_SECONDS_MAX)
 
-    async def _compute(self, job: AggregationJob) -> ComputedRound:
+    async def _compute(self, entry: _Round, job: AggregationJob) -> ComputedRound:
         began = perf_counter()
         base = None if job.base.payload is None else await self._payloads.obtain(job.base.payload)
         updates = [await self._payloads.obtain(update.payload) for update in job.updates]
+        entry.has_inputs = True
         started = perf_counter()
         computed = await asyncio.to_thread(compute, job, base, updates)
         self.seconds_last = perf_counter() - started
@@ -251,6 +259,10 @@ class ResultBook:
 
     def _drop(self, identity: RoundId) -> None:
         entry = self._rounds.pop(identity)
+        if entry.task is not None and entry.has_inputs and not entry.task.done():
+            self._late.add(entry.task)
+            entry.task.add_done_callback(self._late.discard)
+            return
         entry.done.set()
         if entry.task is not None:
             entry.task.cancel()

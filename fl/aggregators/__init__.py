@@ -13,7 +13,7 @@ from fl.aggregators.errors import (
     UpdateRangeError,
     WeightError,
 )
-from fl.aggregators.registry import Aggregation, Retained, aggregate, minimum_updates
+from fl.aggregators.registry import Aggregation, Decision, Retained, aggregate, decide, minimum_updates
 from fl.aggregators.spec import UPDATES_MAX, RuleSpec, default_rule
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Aggregation",
     "AggregationError",
     "ClipFactor",
+    "Decision",
     "Retained",
     "RuleSpec",
     "RuleSpecError",
@@ -31,6 +32,7 @@ __all__ = [
     "WeightError",
     "aggregate",
     "clip_norm_in_units",
+    "decide",
     "default_rule",
     "minimum_updates",
 ]

@@ -3,69 +3,91 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl.aggregators.order_statistics import middle_sum
-from fl.aggregators.plan import Linear, Middle
+from fl.aggregators.plan import Linear, Middle, Plan
 from fl.aggregators.rows import Rows
 from fl.grid import WORD_MAX
 
 Neighbourhoods: TypeAlias = tuple[tuple[int, ...], ...]
 
 INT32_MAX: Final = 2**31 - 1
+SumT = TypeVar("SumT", np.int32, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
-    """An aggregate before its division."""
+class LastPass:
+    """An aggregate before its division, column by column: nothing of length d is kept."""
 
-    numerator: NDArray[np.int64]
+    rows: Rows
+    plan: Plan
+    """Of the mixed rows where there are neighbourhoods; a linear plan's are folded into its coefficients."""
+
+    neighbourhoods: Neighbourhoods | None
     denominator: int
 
+    def sums(self, place: slice) -> NDArray[np.int32] | NDArray[np.int64]:
+        """Return the numerator of some columns; any split of the columns gives the same."""
+        words = self.rows.chunk(place)
+        match self.plan:
+            case Linear(coefficients):
+                return _weighted_sum(words, coefficients)
+            case Middle(drop) if self.neighbourhoods is None:
+                return middle_sum(words, drop)
+            case Middle(drop):
+                return middle_sum(_mixed(words, self.neighbourhoods), drop)
+            case _:
+                assert_never(self.plan)
 
-def linear_sums(rows: Rows, plan: Linear, neighbourhoods: Neighbourhoods | None) -> Sums:
-    """Return sum_i c_i v_i, where v_i is row i or, with neighbourhoods, the sum of its neighbourhood.
+    def numerator(self) -> NDArray[np.int64]:
+        """Return the numerator of all columns, shape (d,)."""
+        whole = np.empty(self.rows.size, np.int64)
+        for place in self.rows.places(0, self.rows.size):
+            whole[place] = self.sums(place)
+        return whole
 
-    A sum of sums is a sum: row j is read once, times the sum of c_i over the neighbourhoods i that contain it.
+
+def last_pass(rows: Rows, plan: Plan, neighbourhoods: Neighbourhoods | None) -> LastPass:
+    """Prepare to carry out a plan, of the rows or of their neighbourhoods' sums.
+
+    A sum of sums is a sum: for a linear plan row j is read once, times the sum of c_i over the neighbourhoods i that
+    contain it.
     """
-    if neighbourhoods is None:
-        return Sums(_weighted_sum(rows, plan.coefficients), plan.denominator)
-    coefficients = [0] * rows.count
-    for coefficient, hood in zip(plan.coefficients, neighbourhoods, strict=True):
-        for row in hood:
-            coefficients[row] += coefficient
-    return Sums(_weighted_sum(rows, tuple(coefficients)), plan.denominator * len(neighbourhoods[0]))
+    mixed = 1 if neighbourhoods is None else len(neighbourhoods[0])
+    match plan:
+        case Middle(drop):
+            return LastPass(rows, plan, neighbourhoods, (rows.count - 2 * drop) * mixed)
+        case Linear(coefficients, denominator) if neighbourhoods is None:
+            return LastPass(rows, plan, None, denominator)
+        case Linear(coefficients, denominator):
+            folded = [0] * rows.count
+            for coefficient, hood in zip(coefficients, neighbourhoods, strict=True):
+                for row in hood:
+                    folded[row] += coefficient
+            return LastPass(rows, Linear(tuple(folded), denominator * mixed), None, denominator * mixed)
+        case _:
+            assert_never(plan)
 
 
-def middle_sums(rows: Rows, plan: Middle, neighbourhoods: Neighbourhoods | None) -> Sums:
-    """Return each coordinate's sum of middle values, of the rows or of their neighbourhoods' sums."""
-    numerator = np.empty(rows.size, np.int64)
-    for place in rows.places(0, rows.size):
-        words = rows.chunk(place)
-        numerator[place] = (
-            middle_sum(words, plan.drop)
-            if neighbourhoods is None
-            else middle_sum(_mixed(words, neighbourhoods), plan.drop)
-        )
-    left = rows.count - 2 * plan.drop
-    return Sums(numerator, left if neighbourhoods is None else left * len(neighbourhoods[0]))
-
-
-def _weighted_sum(rows: Rows, coefficients: tuple[int, ...]) -> NDArray[np.int64]:
+def _weighted_sum(words: NDArray[np.int16], coefficients: tuple[int, ...]) -> NDArray[np.int32] | NDArray[np.int64]:
     """Return sum_i c_i u_i; in int32 where that provably suffices."""
-    exact = np.int32 if WORD_MAX * sum(coefficients) <= INT32_MAX else np.int64
-    numerator = np.empty(rows.size, np.int64)
-    for place in rows.places(0, rows.size):
-        words = rows.chunk(place)
-        total = np.zeros(words.shape[1], exact)
-        for row, coefficient in zip(words, coefficients, strict=True):
-            if coefficient:
-                np.add(total, np.multiply(row, exact(coefficient), dtype=exact), out=total)
-        numerator[place] = total
-    return numerator
+    if WORD_MAX * sum(coefficients) <= INT32_MAX:
+        return _accumulated(words, coefficients, np.zeros(words.shape[1], np.int32))
+    return _accumulated(words, coefficients, np.zeros(words.shape[1], np.int64))
+
+
+def _accumulated(words: NDArray[np.int16], coefficients: tuple[int, ...], total: NDArray[SumT]) -> NDArray[SumT]:
+    product = np.empty_like(total)
+    for row, coefficient in zip(words, coefficients, strict=True):
+        if coefficient:
+            np.copyto(product, row)
+            np.multiply(product, coefficient, out=product)
+            np.add(total, product, out=total)
+    return total
 
 
 def _mixed(words: NDArray[np.int16], neighbourhoods: Neighbourhoods) -> NDArray[np.int32]:

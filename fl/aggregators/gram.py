@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from fl.aggregators.products import sums_of_products
 from fl.aggregators.rows import Rows
 
 Gram: TypeAlias = tuple[tuple[int, ...], ...]
@@ -28,8 +29,10 @@ def gram_matrix(rows: Rows) -> Gram:
     for run in rows.runs():
         part = np.zeros((count, count), np.int64)
         for place in rows.places(run.start, run.stop):
-            words = rows.chunk(place).astype(np.int64)
-            part += np.einsum("ij,kj->ik", words, words)
+            words = rows.chunk(place).astype(np.int32)
+            for row in range(count):
+                part[row, row:] += sums_of_products(words[row], words[row:])
+        part += np.triu(part, 1).T
         scale = 2 * (run.exponent - rows.exponent_min)
         total = [
             [old + (new << scale) for old, new in zip(*pair, strict=True)]

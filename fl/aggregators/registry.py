@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fl.aggregators.arc import arc_threshold
 from fl.aggregators.clip import WHOLE, ClipFactor, clip_factor
-from fl.aggregators.combine import Neighbourhoods, Sums, linear_sums, middle_sums
+from fl.aggregators.combine import LastPass, Neighbourhoods, last_pass
 from fl.aggregators.errors import TooFewUpdatesError, TooManyUpdatesError, UpdateArrayError
 from fl.aggregators.gram import Gram, gram_matrix, mixed_gram
 from fl.aggregators.krum import KRUM
@@ -84,6 +84,17 @@ class Aggregation:
     """One a tensor, for `fl.grid.next_exponents`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An `Aggregation` whose words have not been summed yet: `last_pass.sums(columns)` does that, piece by piece."""
+
+    last_pass: LastPass
+    retained: tuple[Retained, ...]
+    weights: tuple[int, ...]
+    norms_squared: tuple[int, ...]
+    peaks: tuple[int, ...]
+
+
 def minimum_updates(spec: RuleSpec) -> int:
     """Return how many updates a round needs for its rule to hold; pre-aggregations need no more than 2f + 1."""
     return RULES[spec.rule].minimum(spec)
@@ -117,6 +128,28 @@ def aggregate(
 
     Cost: as the rule's module says; memory is the result (8 d bytes) and less than 16 MB.
     """
+    decision = decide(spec, updates, weights, segments, clip_norm=clip_norm, chunk_words=chunk_words)
+    return Aggregation(
+        numerator=decision.last_pass.numerator(),
+        denominator=decision.last_pass.denominator,
+        retained=decision.retained,
+        weights=decision.weights,
+        norms_squared=decision.norms_squared,
+        clip_factors=decision.last_pass.rows.factors,
+        peaks=decision.peaks,
+    )
+
+
+def decide(
+    spec: RuleSpec,
+    updates: NDArray[np.int16],
+    weights: Sequence[int],
+    segments: Sequence[Segment],
+    *,
+    clip_norm: int = 0,
+    chunk_words: int = CHUNK_WORDS,
+) -> Decision:
+    """Do all of `aggregate` but its last pass: a caller that uses the sums in pieces needs no vector of length d."""
     assert clip_norm >= 0, f"a clip norm is at least 0, got {clip_norm}"
     _require_arrays(updates, weights, segments)
     _require_count(spec, len(updates))
@@ -129,14 +162,11 @@ def aggregate(
     if rule.needs_gram and hoods is not None:
         gram = mixed_gram(gram, hoods)
     plan = rule.plan(spec, Situation(rows.count, weights, gram))
-    sums = _carry_out(rows, plan, hoods)
-    return Aggregation(
-        numerator=sums.numerator,
-        denominator=sums.denominator,
+    return Decision(
+        last_pass=last_pass(rows, plan, hoods),
         retained=_retained(rows.count, plan, hoods),
         weights=plan.coefficients if isinstance(plan, Linear) and rule.weighted else (0,) * rows.count,
         norms_squared=measured.norms_squared,
-        clip_factors=rows.factors,
         peaks=measured.peaks,
     )
 
@@ -170,16 +200,6 @@ def _clip_factors(spec: RuleSpec, norms_squared: tuple[int, ...], clip_norm: int
         adaptive = arc_threshold(bounds, spec.f)
         bounds = [min(norm, adaptive) for norm in bounds]
     return tuple(clip_factor(norm, bound) for norm, bound in zip(norms_squared, bounds, strict=True))
-
-
-def _carry_out(rows: Rows, plan: Plan, hoods: Neighbourhoods | None) -> Sums:
-    match plan:
-        case Linear():
-            return linear_sums(rows, plan, hoods)
-        case Middle():
-            return middle_sums(rows, plan, hoods)
-        case _:
-            assert_never(plan)
 
 
 def _retained(count: int, plan: Plan, hoods: Neighbourhoods | None) -> tuple[Retained, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.aggregators.clip import WHOLE, ClipFactor, scale_words
+from fl.aggregators.products import FOLD
 from fl.schema import Segment
 
 CHUNK_WORDS: Final = 1 << 19
@@ -48,6 +49,7 @@ class Rows:
     def places(self, start: int, stop: int) -> Iterator[slice]:
         """Yield column ranges that cover start..stop in order."""
         columns = max(1, self.chunk_words // self.count)
+        columns -= columns % FOLD if columns > FOLD else 0
         for begin in range(start, stop, columns):
             yield slice(begin, min(begin + columns, stop))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fl.aggregators.errors import UpdateRangeError
+from fl.aggregators.products import sums_of_products
 from fl.aggregators.rows import Rows
 from fl.grid import WORD_MAX
 
@@ -41,7 +42,7 @@ def survey(rows: Rows, f: int) -> Survey:
         squares = np.zeros(rows.count, np.int64)
         for place in rows.places(run.start, run.stop):
             words = rows.words[:, place].astype(np.int32)
-            squares += np.square(words, out=words).sum(axis=1, dtype=np.int64)
+            squares += sums_of_products(words, words)
         scale = 2 * (run.exponent - rows.exponent_min)
         totals = [total + (square << scale) for total, square in zip(totals, squares.tolist(), strict=True)]
     return Survey(tuple(totals), peaks)
