@@ -42,7 +42,9 @@ def _options() -> _Options:
     parser.add_argument("--participant", required=True, type=int, choices=range(PARTICIPANTS))
     parser.add_argument("--url", required=True, help="the HTTP API of the participant's node")
     parser.add_argument("--key", required=True, type=Path, help="file with the participant's signing key")
-    parser.add_argument("--genesis", type=Path, help="the genesis document: check what the node says, do not believe it")
+    parser.add_argument(
+        "--genesis", type=Path, help="the genesis document: check what the node says, do not believe it"
+    )
     parser.add_argument("--task", default="digits")
     parser.add_argument("--malicious-from", default=0, type=int, metavar="ROUND", help="attack from this round on")
     parser.add_argument("--attack", default="sign-flip", choices=sorted(ATTACKS))

@@ -43,7 +43,9 @@ def _options() -> _Options:
     parser.add_argument("--site", required=True, choices=SITES)
     parser.add_argument("--url", required=True, help="the HTTP API of the hospital's own node")
     parser.add_argument("--key", required=True, type=Path, help="file with the participant's signing key")
-    parser.add_argument("--genesis", type=Path, help="the genesis document: check what the node says, do not believe it")
+    parser.add_argument(
+        "--genesis", type=Path, help="the genesis document: check what the node says, do not believe it"
+    )
     parser.add_argument("--task", default="heart")
     parser.add_argument("--csv", default=CSV, type=Path, help="the patients; by default the ones beside this script")
     parser.add_argument("--malicious-from", default=0, type=int, metavar="ROUND", help="attack from this round on")
