@@ -32,6 +32,7 @@ from node.blocks import BlockExchange
 from node.chain import Chain
 from node.config import Config
 from node.driver import Driver
+from node.listening import listening
 from node.mempool import Mempool, MempoolError, MempoolLimits
 from node.metrics import NodeMetrics
 from node.observation import CannotObserveError, Observation
@@ -173,13 +174,16 @@ class Node:
         self.payload_store = await PayloadStore.open(data_dir / "payloads", bytes_max=quota)
         started.push_async_callback(self.payload_store.close)
         self._assemble()
-        await self.transport.start()
+        peer, api = self.config.peer, self.config.api
+        with listening("peer.port", peer.host, peer.port):
+            await self.transport.start()
         started.push_async_callback(self.transport.stop)
         await self.exchange.start()
         started.push_async_callback(self.exchange.stop)
         started.push_async_callback(self.results.stop)
         self.api = self._api_server()
-        await self.api.start()
+        with listening("api.port", api.host, api.port):
+            await self.api.start()
         started.push_async_callback(self.api.stop)
         work = (self.driver.run(), self._keep_house(), self._twins.run())
         self._tasks = [asyncio.create_task(part) for part in work]

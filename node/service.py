@@ -45,6 +45,7 @@ def run_node(config: Config, *, passphrase: str | None = None, observe_first: bo
         StoreError: the data directory cannot be used, or no longer takes what must be kept.
         SafetyRecordError: what it has signed cannot all be true.
         CannotObserveError: the others are too few for a quorum.
+        CannotListenError: a port is taken.
         TwinError: another process runs with this node's keys.
         DivergedError: this node executes blocks differently from a quorum.
     """

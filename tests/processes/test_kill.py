@@ -6,131 +6,21 @@ import json
 import os
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Self
 
-import msgspec
-import numpy as np
 import pytest
 
-import foedus
-from foedus.audit import audit, open_history
 from foedus.demo.processes import Processes
-from genesis.local import LocalConsortium, LocalPlan, make_local
-from genesis.presets import PRESETS
-from ledger.codec import encode
-from ledger.digest import Digest
-from ledger.fields import Height
-from node.store import Store, StoreError
+from genesis.local import LocalConsortium
+from tests.processes.harness import Trainers, height_of, make_hospitals, require_equal_chains, start, until
 
 pytestmark = pytest.mark.processes
-SECONDS_MAX = 90.0
-PATIENCE_SECONDS = 3.0
-HEART = PRESETS["heart"]
-
-
-class Trainers:
-    """A thread a participant: submits to every round through its own node and notes what was acknowledged."""
-
-    def __init__(self, consortium: LocalConsortium) -> None:
-        self.acknowledged: set[str] = set()
-        self._stopping = threading.Event()
-        urls = {node.name: node.url for node in consortium.nodes}
-        self._threads = [
-            threading.Thread(target=self._go_on, args=(urls[name], consortium.participants[name], seed), daemon=True)
-            for seed, name in enumerate(HEART.trainers)
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Wait for everybody; leave it after the nodes have stopped, which is what ends them."""
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join(4 * PATIENCE_SECONDS)
-
-    def _go_on(self, url: str, key: Path, seed: int) -> None:
-        generator = np.random.default_rng(seed)
-        while not self._stopping.is_set():
-            with suppress(foedus.NodeUnreachableError):
-                self._train(url, key, generator)
-
-    def _train(self, url: str, key: Path, generator: np.random.Generator) -> None:
-        with foedus.connect(url, key=key, task="heart", timeout=PATIENCE_SECONDS) as session:
-            for current in session.rounds():
-                step = {name: generator.normal(0, 0.05, array.shape) for name, array in current.model.items()}
-                new = {name: (array + step[name]).astype(np.float32) for name, array in current.model.items()}
-                with suppress(foedus.RoundOverError):
-                    submission = current.submit(new, samples=100)
-                    if submission.transaction is not None:
-                        self.acknowledged.add(submission.transaction)
 
 
 @pytest.fixture
 def consortium(tmp_path: Path) -> LocalConsortium:
     """Four hospitals that may train for a long time."""
-    spec = msgspec.structs.replace(HEART.task(HEART.trainers, 10_000, None), collect_ms=3_000)
-    plan = LocalPlan(HEART.organisations, HEART.trainers, (spec,))
-    return make_local(tmp_path / "consortium", plan, time_ms=time.time_ns() // 1_000_000)
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Children that end with the test."""
-    with Processes(tmp_path / "logs") as children:
-        yield children
-
-
-def start(processes: Processes, consortium: LocalConsortium) -> None:
-    for node in consortium.nodes:
-        processes.start_node(node.name, node.config)
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Poll another process's state."""
-    deadline = time.monotonic() + SECONDS_MAX
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {SECONDS_MAX:.0f} s"
-        threading.Event().wait(0.02)
-
-
-def height_of(node_data: Path) -> int:
-    """Return how far a node's chain goes on its disk."""
-    try:
-        with Store.open_readonly(node_data) as store:
-            tip = store.tip()
-    except StoreError:
-        return 0
-    return 0 if tip is None else tip.height
-
-
-def blocks_of(node_data: Path) -> list[bytes]:
-    with Store.open_readonly(node_data) as store:
-        tip = store.tip()
-        assert tip is not None
-        blocks = (store.certified_block(Height(height)) for height in range(1, tip.height + 1))
-        return [encode(certified.block) for certified in blocks if certified is not None]
-
-
-def require_equal_chains(consortium: LocalConsortium, acknowledged: set[str]) -> None:
-    chains = [blocks_of(node.data) for node in consortium.nodes]
-    shortest = min(map(len, chains))
-    assert shortest > 0
-    assert all(chain[:shortest] == chains[0][:shortest] for chain in chains)
-    longest = max(consortium.nodes, key=lambda node: len(blocks_of(node.data)))
-    with Store.open_readonly(longest.data) as store:
-        lost = {identity for identity in acknowledged if store.transaction(Digest(bytes.fromhex(identity))) is None}
-    assert lost == set()
-    for node in consortium.nodes:
-        with open_history(node.data, consortium.genesis) as history:
-            assert audit(history, source=node.name).found == []
+    return make_hospitals(tmp_path / "consortium")
 
 
 def test_all_nodes_killed_at_once_again_and_again_lose_nothing(
