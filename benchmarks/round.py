@@ -66,7 +66,7 @@ def summary(rounds: list[dict[str, object]], plan: RoundPlan) -> dict[str, objec
     """Return medians over the rounds, and all of them."""
     steady = rounds[1:] or rounds  # the first has no base model to read, and warms everything up
     middle = {name: round(median(float(str(one[name])) for one in steady), 3) for name in PHASES}
-    parts = ("obtain_seconds", "aggregate_seconds", "keep_seconds")
+    parts = ("obtain_seconds", "read_seconds", "aggregate_seconds", "keep_seconds")
     every_node = [node for one in steady for node in one["nodes"]]  # type: ignore[attr-defined]
     return {
         "rounds": plan.rounds,

@@ -95,14 +95,17 @@ class Payloads:
         self._exchange = exchange
         self._owner = owner
 
-    async def obtain(self, descriptor: PayloadDescriptor) -> bytes:
-        """Return a payload's bytes, fetched from peers when they are not here."""
+    async def obtain(self, descriptor: PayloadDescriptor) -> None:
+        """Return once a payload is here, fetched from peers when it was not."""
         await self._exchange.obtain(descriptor)
-        return await self._store.read(descriptor.id, 0, descriptor.size)
 
-    async def keep(self, payload: bytes) -> PayloadDescriptor:
+    def read_into(self, descriptor: PayloadDescriptor, offset: int, target: memoryview) -> None:
+        """Fill `target` with a payload's bytes from `offset` on; for worker threads."""
+        self._store.files.read_into(descriptor, offset, target)
+
+    async def keep(self, descriptor: PayloadDescriptor, payload: memoryview, chunk_hashes: bytes) -> None:
         """Store a payload durably."""
-        return await self._store.add(payload, owner=self._owner)
+        await self._store.add_hashed(descriptor, payload, chunk_hashes, owner=self._owner)
 
 
 class Node:

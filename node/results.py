@@ -7,7 +7,7 @@ result and collects the other validators' signatures until a quorum agrees; then
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final, Protocol
@@ -17,13 +17,13 @@ import structlog
 from fl.aggregates import sign_result, verify_result_seal
 from fl.aggregators import AggregationError
 from fl.records import AggregateClaim, RoundResult
-from fl.results import AggregationJob, ComputedRound, InputError, compute
+from fl.results import AggregationJob, InputError, RoundInputs, compute_in_place
 from ledger.certificate import Seal
 from ledger.codec import Record, decode, encode
 from ledger.digest import Digest
 from ledger.fields import DigestField, NameField, Uint
 from ledger.identity import SigningKey
-from ledger.payload import PayloadDescriptor
+from ledger.payload import SALT_BYTES, PayloadDescriptor
 from ledger.validators import ValidatorSet
 
 RESULT_VOTE_BYTES_MAX: Final = 1_024
@@ -50,11 +50,15 @@ class ResultVote(Record):
 class Payloads(Protocol):
     """Where payloads come from and go to."""
 
-    async def obtain(self, descriptor: PayloadDescriptor) -> bytes:
-        """Return the payload's bytes, fetched from peers when they are not here."""
+    async def obtain(self, descriptor: PayloadDescriptor) -> None:
+        """Return once the payload is here, fetched from peers when it was not."""
         ...
 
-    async def keep(self, payload: bytes) -> PayloadDescriptor:
+    def read_into(self, descriptor: PayloadDescriptor, offset: int, target: memoryview) -> None:
+        """Fill `target` with the bytes of a payload that is here, from `offset` on; blocks, for worker threads."""
+        ...
+
+    async def keep(self, descriptor: PayloadDescriptor, payload: memoryview, chunk_hashes: bytes) -> None:
         """Store a payload durably."""
         ...
 
@@ -182,7 +186,7 @@ class ResultBook:
 
     async def _work(self, entry: _Round, job: AggregationJob) -> None:
         try:
-            entry.computed = (await self._compute_patiently(entry, job)).result
+            entry.computed = await self._compute_patiently(entry, job)
         except (InputError, AggregationError):
             log.exception("result.impossible", task=job.spec.id, round=job.round.number)
             return
@@ -191,7 +195,7 @@ class ResultBook:
         if self._rounds.get((job.spec.id, job.round.number)) is entry:
             self._sign(entry, entry.computed)
 
-    async def _compute_patiently(self, entry: _Round, job: AggregationJob) -> ComputedRound:
+    async def _compute_patiently(self, entry: _Round, job: AggregationJob) -> RoundResult:
         delay = RETRY_SECONDS
         while True:
             try:
@@ -201,24 +205,38 @@ class ResultBook:
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, RETRY_SECONDS_MAX)
 
-    async def _compute(self, entry: _Round, job: AggregationJob) -> ComputedRound:
+    async def _compute(self, entry: _Round, job: AggregationJob) -> RoundResult:
         began = perf_counter()
-        base = None if job.base.payload is None else await self._payloads.obtain(job.base.payload)
-        updates = [await self._payloads.obtain(update.payload) for update in job.updates]
+        for payload in _payloads_of(job):
+            await self._payloads.obtain(payload)
         entry.has_inputs = True
-        started = perf_counter()
-        computed = await asyncio.to_thread(compute, job, base, updates)
-        self.seconds_last = perf_counter() - started
-        await self._payloads.keep(computed.model_payload)
+        obtained = perf_counter()
+        inputs = await asyncio.to_thread(self._read_inputs, job)
+        read = perf_counter()
+        computed = await asyncio.to_thread(compute_in_place, inputs)
+        self.seconds_last = perf_counter() - read
+        await self._payloads.keep(computed.result.model, memoryview(inputs.model), computed.chunk_hashes)
         log.info(
             "result.computed",
             task=job.spec.id,
             round=job.round.number,
-            obtain_seconds=started - began,
+            obtain_seconds=obtained - began,
+            read_seconds=read - obtained,
             aggregate_seconds=self.seconds_last,
-            keep_seconds=perf_counter() - started - self.seconds_last,
+            keep_seconds=perf_counter() - read - self.seconds_last,
         )
-        return computed
+        return computed.result
+
+    def _read_inputs(self, job: AggregationJob) -> RoundInputs:
+        inputs = RoundInputs(job)
+        if job.base.payload is not None:
+            _require_size(job.base.payload, len(inputs.model))
+            self._payloads.read_into(job.base.payload, 0, memoryview(inputs.model))
+        for index, update in enumerate(job.updates):
+            row = inputs.row(index)
+            _require_size(update.payload, SALT_BYTES + len(row))
+            self._payloads.read_into(update.payload, SALT_BYTES, row)
+        return inputs
 
     def _sign(self, entry: _Round, result: RoundResult) -> None:
         validators = self.validators
@@ -266,3 +284,20 @@ class ResultBook:
         entry.done.set()
         if entry.task is not None:
             entry.task.cancel()
+
+
+def _payloads_of(job: AggregationJob) -> Iterator[PayloadDescriptor]:
+    if job.base.payload is not None:
+        yield job.base.payload
+    for update in job.updates:
+        yield update.payload
+
+
+def _require_size(payload: PayloadDescriptor, needed: int) -> None:
+    """Check a payload's length against the task's schema.
+
+    Raises:
+        InputError: it has another one.
+    """
+    if payload.size != needed:
+        raise InputError(f"payload {payload.id.hex()}: {needed} bytes are needed, it has {payload.size}")

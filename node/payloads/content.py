@@ -17,7 +17,7 @@ from ledger.payload import CHUNK_BYTES, SALT_BYTES, PayloadDescriptor, Verdict
 WORD_BYTES: Final = 2
 
 
-def is_on_grid(index: int, chunk: bytes) -> bool:
+def is_on_grid(index: int, chunk: bytes | memoryview) -> bool:
     """Tell whether all whole words of chunk number `index` are within the bound, a broken last word aside."""
     start = SALT_BYTES if index == 0 else 0
     words = np.frombuffer(chunk, dtype="<i2", offset=start, count=(len(chunk) - start) // WORD_BYTES)

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -36,7 +37,7 @@ from node.payloads.errors import (
     StorageError,
     UnknownPayloadError,
 )
-from node.payloads.sealing import KEY_BYTES, SEAL_BYTES, BrokenSealError, new_key, seal, unseal
+from node.payloads.sealing import KEY_BYTES, SEAL_BYTES, BrokenSealError, new_key, seal_parts, unseal
 
 CARD_BYTES_MAX: Final = 512
 STAGING_AGE_S_MAX: Final = 7 * 24 * 3600
@@ -144,18 +145,34 @@ class PayloadFiles:
         found = leaf_hash(chunk)
         place = self._place("staging", payload.id)
         key = self._key(payload.id)
-        try:
-            with typed("writing a chunk"):
-                if verify and pread(place / "hashes", DIGEST_BYTES, index * DIGEST_BYTES) != found:
-                    raise ChunkMismatchError(payload_id=payload.id, index=index, reason="its hash is another one")
-                pwrite(place / "data", seal(key, payload.id, index, chunk), index * _PLACE_BYTES)
-                if not verify:
-                    pwrite(place / "hashes", found, index * DIGEST_BYTES)
-        except StorageError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise UnknownPayloadError(payload_id=payload.id, wanted="staged") from error
-            raise
+        with self._wanted(payload.id, "staged", "writing a chunk"):
+            if verify and pread(place / "hashes", DIGEST_BYTES, index * DIGEST_BYTES) != found:
+                raise ChunkMismatchError(payload_id=payload.id, index=index, reason="its hash is another one")
+            pwrite(place / "data", seal_parts(key, payload.id, index, chunk), index * _PLACE_BYTES)
+            if not verify:
+                pwrite(place / "hashes", found, index * DIGEST_BYTES)
         return is_on_grid(index, chunk)
+
+    def write_hashed(self, payload: PayloadDescriptor, content: memoryview) -> dict[int, bool]:
+        """Write all chunks of a staged payload whose hashes are on disk and were made from `content`.
+
+        Returns:
+            Chunk index to `is_on_grid`.
+
+        Raises:
+            UnknownPayloadError: not staged.
+            StorageError: the disk refuses.
+        """
+        data = self._place("staging", payload.id) / "data"
+        key = self._key(payload.id)
+        on_grid = {}
+        with self._wanted(payload.id, "staged", "writing a payload"):
+            for index in range(payload.chunk_count):
+                start = index * CHUNK_BYTES
+                chunk = content[start : start + chunk_length(payload, index)]
+                pwrite(data, seal_parts(key, payload.id, index, chunk), index * _PLACE_BYTES)
+                on_grid[index] = is_on_grid(index, chunk)
+        return on_grid
 
     def finish(self, card: Card, on_grid: list[bool]) -> Card:
         """Check the root, put everything on disk, move it to `payloads/`; return the final card.
@@ -192,15 +209,21 @@ class PayloadFiles:
         length = chunk_length(payload, index)
         key = self._key(payload.id)
         try:
-            with typed("reading a chunk"):
+            with self._wanted(payload.id, "stored", "reading a chunk"):
                 sealed = pread(place / "data", length + SEAL_BYTES, index * _PLACE_BYTES)
             return unseal(key, payload.id, index, sealed)
         except BrokenSealError as error:
             raise DamagedPayloadError(payload_id=payload.id, what=f"chunk {index}") from error
-        except StorageError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise UnknownPayloadError(payload_id=payload.id, wanted="stored") from error
-            raise
+
+    def read_into(self, payload: PayloadDescriptor, offset: int, target: memoryview) -> None:
+        """Fill `target` with bytes of a stored payload from `offset` on, which it must have; errors as `read_chunk`."""
+        end = offset + len(target)
+        assert end <= payload.size, f"bytes up to {end} of a payload of {payload.size}"
+        for index in range(offset // CHUNK_BYTES, -(-end // CHUNK_BYTES)):
+            start = index * CHUNK_BYTES
+            chunk = memoryview(self.read_chunk(payload, index))
+            first, last = max(start, offset), min(start + len(chunk), end)
+            target[first - offset : last - offset] = chunk[first - start : last - start]
 
     def read(self, payload: PayloadDescriptor, offset: int, length: int) -> bytes:
         """Return bytes of a stored payload, fewer at its end; errors as `read_chunk`."""
@@ -242,6 +265,17 @@ class PayloadFiles:
         """Drop a staged payload."""
         with typed("discarding a staged payload"):
             self._drop("staging", payload_id)
+
+    @contextmanager
+    def _wanted(self, payload_id: Digest, wanted: str, doing: str) -> Iterator[None]:
+        """Turn what the operating system refuses into typed errors: a file that is not there means no such payload."""
+        try:
+            with typed(doing):
+                yield
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise UnknownPayloadError(payload_id=payload_id, wanted=wanted) from error
+            raise
 
     def _place(self, room: str, payload_id: Digest) -> Path:
         return self.path / room / payload_id.hex()

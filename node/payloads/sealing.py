@@ -31,9 +31,14 @@ def new_key() -> bytes:
 
 
 def seal(key: bytes, payload_id: Digest, index: int, chunk: bytes) -> bytes:
-    """Return nonce, ciphertext and tag of a chunk."""
+    """Return a sealed chunk: nonce, ciphertext and tag."""
+    return b"".join(seal_parts(key, payload_id, index, chunk))
+
+
+def seal_parts(key: bytes, payload_id: Digest, index: int, chunk: bytes | memoryview) -> tuple[bytes, bytes]:
+    """Return the nonce, and the ciphertext with the tag, of a chunk: written one after the other."""
     nonce = secrets.token_bytes(NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, chunk, _place(payload_id, index))
+    return nonce, AESGCM(key).encrypt(nonce, chunk, _place(payload_id, index))
 
 
 def unseal(key: bytes, payload_id: Digest, index: int, sealed: bytes) -> bytes:
@@ -43,7 +48,8 @@ def unseal(key: bytes, payload_id: Digest, index: int, sealed: bytes) -> bytes:
         BrokenSealError: this key did not seal these bytes for this place.
     """
     try:
-        return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _place(payload_id, index))
+        content = memoryview(sealed)[NONCE_BYTES:]
+        return AESGCM(key).decrypt(sealed[:NONCE_BYTES], content, _place(payload_id, index))
     except (InvalidTag, ValueError) as error:
         raise BrokenSealError(f"chunk {index} of payload {payload_id.hex()}") from error
 

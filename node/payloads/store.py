@@ -228,6 +228,25 @@ class PayloadStore:
             await self.finish(descriptor.id)
         return descriptor
 
+    async def add_hashed(
+        self, descriptor: PayloadDescriptor, payload: memoryview, hashes: bytes, *, owner: str = OWN
+    ) -> None:
+        """Store a payload that is in memory and whose chunks have been hashed; errors as `stage` and `finish`.
+
+        Args:
+            descriptor: names it.
+            payload: its bytes, which nobody changes meanwhile.
+            hashes: of its chunks, 32 bytes each, just computed from these very bytes: they are not hashed again.
+            owner: the validator whose quota it counts against.
+        """
+        await self.stage(descriptor, owner=owner, hashes=hashes)
+        async with self._lock(descriptor.id):
+            if descriptor.id in self._stored:
+                return
+            scan = self._scan(descriptor.id)
+            scan.present |= await self._in_thread(self.files.write_hashed, descriptor, payload)
+        await self.finish(descriptor.id)
+
     async def read_chunk(self, payload_id: Digest, index: int) -> bytes:
         """Return one chunk of a stored payload; empty past its end.
 
