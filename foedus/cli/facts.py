@@ -14,10 +14,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,11 +25,8 @@ from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_jso
 from foedus.cli.speaking import TlsCa, TrustedGenesis, reaching
 
 if TYPE_CHECKING:
-    from foedus.client.opening import Reached
     from ledger.codec import Record
     from ledger.light import LightProof
-
-    MakeKey: TypeAlias = Callable[[list[str]], bytes]
 
 KINDS = {
     "validators": (),
@@ -78,11 +74,12 @@ def query(
     as_json: AsJson = False,
 ) -> None:
     """Look up a fact of the state and check its proof: header, certificate, path."""
+    from foedus.cli.proofs import prove
     from ledger.block import block_id
     from ledger.light import StateFact
 
     wanted = fact_named(name)
-    found = reaching(url, lambda reached: _prove(reached, wanted.key), genesis=genesis, tls_ca=tls_ca)
+    found = reaching(url, lambda reached: prove(reached, wanted.key), genesis=genesis, tls_ca=tls_ca)
     assert isinstance(found.fact, StateFact), "that was checked"
     value = found.fact.value
     if proof is not None:
@@ -161,22 +158,6 @@ def _ledger_fact(kind: str, rest: list[str]) -> FactName:
     if kind == "validators":
         return FactName(execution.VALIDATORS_KEY, ValidatorSet)
     return FactName(execution.PARAMETERS_KEY, ConsensusParameters)
-
-
-async def _prove(reached: Reached, key: bytes) -> LightProof:
-    from foedus.client.errors import UnverifiedError
-    from foedus.client.facts import proven_value
-    from ledger.codec import CodecError
-    from ledger.light import LightProofError, decode_light_proof
-
-    headers = {"Accept": "application/msgpack"}
-    reply = await reached.wire.request("GET", f"/v1/proofs/state/{key.hex()}", headers=headers)
-    try:
-        proof = decode_light_proof(reply.body)
-        proven_value(reached.trust, key, proof)
-    except (CodecError, LightProofError) as error:
-        raise UnverifiedError(f"{reached.wire.url} proves the state wrongly: {error}") from error
-    return proof
 
 
 def _shown(wanted: FactName, value: bytes) -> Json:

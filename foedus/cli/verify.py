@@ -140,13 +140,13 @@ def _check_model(
 async def _model(reached: Reached, task: str, version: int | None) -> tuple[TaskState, ModelState]:
     from fl.records import ModelState, TaskState
     from fl.state import model_key, task_key
-    from foedus.client.facts import read_fact
+    from foedus.cli.proofs import proven
 
-    state = await read_fact(reached.wire, reached.trust, task_key(task), TaskState)
+    state = await proven(reached, task_key(task), TaskState)
     if state is None:
         raise CommandError(f"the chain has no task named {task}")
     number = state.version if version is None else version
-    model = await read_fact(reached.wire, reached.trust, model_key(task, number), ModelState)
+    model = await proven(reached, model_key(task, number), ModelState)
     if model is None:
         raise CommandError(f"task {task} has no model {number}; the latest is {state.version}")
     return state, model

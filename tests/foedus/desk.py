@@ -15,10 +15,12 @@ from safetensors.numpy import save_file
 
 from fl.application import FederatedLearning
 from fl.records import LearningGenesis, Participant
+from foedus.cli.api import Node
 from genesis.document import GenesisDocument, document_text, initial_state
 from genesis.keys import write_key
 from ledger.digest import digest
 from ledger.identity import SigningKey
+from node.api.answers import RoundsAnswer
 from node.api.server import ApiServer
 from node.chain import Chain
 from node.mempool import Mempool, MempoolLimits
@@ -51,6 +53,10 @@ class Desk:
         path = self.directory / f"{name}.safetensors"
         save_file({key: np.asarray(array, np.float32) for key, array in arrays.items()}, path)
         return path
+
+    def wait_for_round(self, number: int) -> None:
+        """Return once a round of the task `toy` is open, so that the one before is certified."""
+        Node(self.url).get(RoundsAnswer, "tasks", "toy", "rounds", limit=1, wait_after=number - 1)
 
     def toy_model(self, name: str, value: float) -> Path:
         """Write a model of the task `toy` whose values are all the same."""

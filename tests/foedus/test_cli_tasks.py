@@ -111,6 +111,7 @@ def test_a_round_is_trained_from_files_alone(desk: Desk, foedus: Shell) -> None:
     waiting = foedus("submit", trained, "--key", desk.key("alpha"), "--wait", 0.5, *options)
     assert (waiting.code, "no round of toy was open for you" in waiting.err) == (1, True)
     assert foedus("submit", trained, "--key", desk.key("beta"), *options).code == 0
+    desk.wait_for_round(2)
     out = desk.directory / "model.safetensors"
     assert foedus("model", "export", out, "1", "--url", desk.url).code == 0
     assert np.array_equal(load_file(out)["weight"], np.full((2, 3), 0.5, np.float32))
@@ -171,6 +172,7 @@ def test_a_name_of_no_fact_is_answered_with_what_is_needed(desk: Desk, foedus: S
 def test_every_kind_of_fact_can_be_asked_for(desk: Desk, foedus: Shell) -> None:
     for name in ("alpha", "beta"):
         foedus("submit", desk.toy_model("m", 0.5), "--samples", 1, "--key", desk.key(name), "--url", desk.url)
+    desk.wait_for_round(2)
     key = desk.document.learning.participants[0].public_key.hex()
     names = [
         "validators",
@@ -190,6 +192,7 @@ def test_every_kind_of_fact_can_be_asked_for(desk: Desk, foedus: Shell) -> None:
 def test_a_model_that_the_chain_does_not_certify_is_told_from_one_that_it_does(desk: Desk, foedus: Shell) -> None:
     for name in ("alpha", "beta"):
         foedus("submit", desk.toy_model("m", 0.5), "--samples", 1, "--key", desk.key(name), "--url", desk.url)
+    desk.wait_for_round(2)
     trusted = ("--genesis", desk.genesis, "--url", desk.url, "--json")
     assert foedus("verify", desk.toy_model("same", 0.5), *trusted).answer["version"] == 1
     almost = desk.model("almost", weight=np.full((2, 3), 0.5), bias=np.nextafter(np.float32(0.5), np.float32(1)))
