@@ -31,15 +31,19 @@ if TYPE_CHECKING:
         UnverifiedError,
         UpdateRefusedError,
     )
+    from foedus.client.progress import Progress
     from foedus.client.session import Submission
     from foedus.client.sync import Round, Session, connect
+    from foedus.client.updates import InvalidUpdateError
 
 __all__ = [
     "ClientError",
     "EvaluationRefusedError",
+    "InvalidUpdateError",
     "NodeRefusedError",
     "NodeUnreachableError",
     "NotEnrolledError",
+    "Progress",
     "RefusedError",
     "Round",
     "RoundOverError",
@@ -52,6 +56,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "InvalidUpdateError": "foedus.client.updates",
+    "Progress": "foedus.client.progress",
     "Round": "foedus.client.sync",
     "Session": "foedus.client.sync",
     "Submission": "foedus.client.session",

@@ -4,6 +4,8 @@
 |---|---|
 | `errors` | what can go wrong, and what to do then |
 | `wire` | one HTTP request, again and again until the node answers |
+| `following` | validator sets, from the genesis document on |
+| `progress` | how far a transfer is |
 | `facts` | facts of the state with their proofs |
 | `statements` | from a record to a transaction in a block |
 | `updates` | from trained arrays to the bytes and the transaction of an update |

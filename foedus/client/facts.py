@@ -6,30 +6,20 @@ genesis document in hand the header's certificate is checked too, so that a lyin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from foedus.client.errors import NodeRefusedError, UnverifiedError
+from foedus.client.following import Trust
 from foedus.client.wire import Wire
 from ledger.application import STATE_VALUE_BYTES_MAX
+from ledger.chain import CertifiedHeader
 from ledger.codec import CodecError, Record, decode
-from ledger.digest import Digest
-from ledger.light import LightProof, LightProofError, StateFact, decode_light_proof, verify_light_proof
+from ledger.light import LightProof, LightProofError, StateFact, decode_light_proof
 from ledger.state_map import verify_state
-from ledger.validators import ValidatorSet
 
 FactT = TypeVar("FactT", bound=Record)
 
 _MESSAGE_PACK: Final = {"Accept": "application/msgpack"}
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """What a session takes for given."""
-
-    chain_id: Digest
-    validators: ValidatorSet | None
-    """Set of the genesis document; None when nobody gave the document, so that the node is trusted."""
 
 
 async def read_fact(wire: Wire, trust: Trust, key: bytes, fact_type: type[FactT]) -> FactT | None:
@@ -56,7 +46,9 @@ async def _read(wire: Wire, trust: Trust, key: bytes) -> bytes | None:
             return await _read_unproven(wire, key)
         raise
     try:
-        return proven_value(trust, key, decode_light_proof(reply.body))
+        proof = decode_light_proof(reply.body)
+        await trust.follow(wire, proof.header)
+        return proven_value(trust, key, proof)
     except (CodecError, LightProofError) as error:
         raise UnverifiedError(f"{wire.url} proves the state wrongly: {error}") from error
 
@@ -77,8 +69,7 @@ def proven_value(trust: Trust, key: bytes, proof: LightProof) -> bytes | None:
     Raises:
         LightProofError: it proves something else or nothing.
     """
-    if trust.validators is not None:
-        verify_light_proof(trust.chain_id, trust.validators, proof)
+    trust.require(CertifiedHeader(proof.header, proof.certificate))
     fact, header = proof.fact, proof.header
     if not isinstance(fact, StateFact) or fact.key != key or header.chain_id != trust.chain_id:
         raise LightProofError(f"a proof for key {key.hex()} of chain {trust.chain_id.hex()} was needed")

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from fl.records import Participant
 from fl.state import participant_key
 from foedus.client.errors import NotEnrolledError, UnverifiedError
-from foedus.client.facts import Trust, read_fact
+from foedus.client.facts import read_fact
+from foedus.client.following import Trust
+from foedus.client.progress import Report, reporting
 from foedus.client.session import Session
 from foedus.client.wire import PATIENCE_SECONDS_DEFAULT, Wire
 from genesis.document import GenesisDocument, load_document
 from genesis.keys import read_key
+from genesis.local import GENESIS_NAME
 from ledger.digest import Digest
 from ledger.identity import SigningKey
 from node.view import NodeStatus
+
+Genesis: TypeAlias = GenesisDocument | str | Path | Literal[False] | None
+"""The consortium's document, its file, None to look for it, False to do without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +40,33 @@ class Reached:
 
 
 @asynccontextmanager
-async def connect(
-    url: str,
+async def connect(  # noqa: PLR0913 - what a session may need to be told
+    url: str | Sequence[str],
     *,
     key: SigningKey | str | Path | None = None,
     task: str | None = None,
-    genesis: GenesisDocument | str | Path | None = None,
+    genesis: Genesis = None,
     timeout: float = PATIENCE_SECONDS_DEFAULT,
     passphrase: str | None = None,
     tls_ca: str | None = None,
+    token: str | None = None,
+    progress: bool | Report = False,
 ) -> AsyncIterator[Session]:
     """Open a session with a node.
 
     Args:
-        url: of the node's API, such as `http://127.0.0.1:8001`.
+        url: of the node's API, such as `http://127.0.0.1:8001`; several of one institution's nodes are asked in turn
+            when one does not answer.
         key: the participant's, or its file; without one the session only reads.
         task: what to take part in.
-        genesis: the consortium's document, or its file; with it every fact is checked against the quorum's signatures.
+        genesis: the consortium's document, or its file: with it every fact is checked against the quorum's signatures.
+            None looks for one: the file that `FOEDUS_GENESIS` names, or `genesis.json` beside the key file or one
+            directory above. False trusts the node.
         timeout: seconds without any answer after which to give up.
         passphrase: of the key file; environment `FOEDUS_PASSPHRASE` when None.
         tls_ca: PEM file with the certificate of an `https` node; None for the system's authorities.
+        token: of the node, where reading needs one; environment `FOEDUS_TOKEN` when None.
+        progress: True draws how far transfers are, on standard error; a function is told instead.
 
     Raises:
         NodeUnreachableError: the node does not answer.
@@ -59,22 +74,26 @@ async def connect(
         UnverifiedError: the node follows another chain than the genesis document's.
     """
     signing = _load_key(key, passphrase)
-    document = load_document(Path(genesis)) if isinstance(genesis, str | Path) else genesis
-    async with reach(url, key=signing, genesis=document, timeout=timeout, tls_ca=tls_ca) as reached:
-        yield Session(reached.wire, reached.trust, signing, task, reached.participant)
+    document = _load_genesis(genesis, key)
+    with reporting(progress) as report:
+        async with reach(url, key=signing, genesis=document, timeout=timeout, tls_ca=tls_ca, token=token) as reached:
+            yield Session(reached.wire, reached.trust, signing, task, reached.participant, report)
 
 
 @asynccontextmanager
 async def reach(
-    url: str,
+    url: str | Sequence[str],
     *,
     key: SigningKey | None = None,
     genesis: GenesisDocument | None = None,
     timeout: float = PATIENCE_SECONDS_DEFAULT,
     tls_ca: str | None = None,
+    token: str | None = None,
 ) -> AsyncIterator[Reached]:
     """Reach a node without a task in mind; arguments and errors as `connect`."""
-    async with Wire(url, key=key, patience=timeout, tls_ca=tls_ca) as wire:
+    token = token or os.environ.get("FOEDUS_TOKEN") or None
+    async with Wire(url, key=key, patience=timeout, tls_ca=tls_ca, token=token) as wire:
+        wire.chain_id = None if genesis is None else genesis.chain_id
         trust = await _trust(wire, genesis)
         wire.chain_id = trust.chain_id
         participant = None
@@ -83,6 +102,24 @@ async def reach(
             if participant is None:
                 raise NotEnrolledError(key=key.public_key, url=wire.url)
         yield Reached(wire, trust, key, participant)
+
+
+def found_genesis(key: SigningKey | str | Path | None) -> Path | None:
+    """Return the genesis document that belongs to a key file, None when there is none."""
+    named = os.environ.get("FOEDUS_GENESIS")
+    if named:
+        return Path(named)
+    if not isinstance(key, str | Path):
+        return None
+    beside = Path(key).absolute().parent
+    return next((path for path in (beside / GENESIS_NAME, beside.parent / GENESIS_NAME) if path.is_file()), None)
+
+
+def _load_genesis(genesis: Genesis, key: SigningKey | str | Path | None) -> GenesisDocument | None:
+    if genesis is False:
+        return None
+    chosen = found_genesis(key) if genesis is None else genesis
+    return load_document(Path(chosen)) if isinstance(chosen, str | Path) else chosen
 
 
 async def _trust(wire: Wire, document: GenesisDocument | None) -> Trust:

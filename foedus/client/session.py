@@ -32,7 +32,9 @@ from foedus.client.errors import (
     UnverifiedError,
     UpdateRefusedError,
 )
-from foedus.client.facts import FactT, Trust, read_fact
+from foedus.client.facts import FactT, read_fact
+from foedus.client.following import Trust
+from foedus.client.progress import Report
 from foedus.client.statements import say
 from foedus.client.transfers import download, upload
 from foedus.client.updates import Arrays, metrics_of, prepare_update
@@ -72,15 +74,27 @@ class Session:
     """Facts, models and statements of one task; made by `connect`."""
 
     def __init__(
-        self, wire: Wire, trust: Trust, key: SigningKey | None, task: str | None, participant: Participant | None
+        self,
+        wire: Wire,
+        trust: Trust,
+        key: SigningKey | None,
+        task: str | None,
+        participant: Participant | None,
+        report: Report | None = None,
     ) -> None:
         self._wire = wire
         self._trust = trust
         self._key = key
         self._task = task
+        self._report = report
         self._models: dict[int, Model] = {}
         self.participant: Final = participant
         """Who this session speaks for; None without a key."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether every fact is checked against the quorum's signatures; needs the genesis document."""
+        return self._trust.validators is not None
 
     async def status(self) -> NodeStatus:
         """Return how the node is doing."""
@@ -170,7 +184,7 @@ class Session:
         clip: float | None,
     ) -> Submission:
         update = prepare_update(self._required_key, task.spec.schema, current, base, new, clip=clip)
-        certificate = await upload(self._wire, update.payload, update.descriptor)
+        certificate = await upload(self._wire, update.payload, update.descriptor, report=self._report)
         statement = UpdateSubmission(
             task=current.task,
             round=current.number,
@@ -211,7 +225,8 @@ class Session:
         state = _required(await self._fact(model_key(name, version), ModelState), f"model {version} of task {name}")
         if state.payload is None:
             return model_to_float(np.zeros(schema.size, np.int32), schema)
-        payload = await download(self._wire, f"/v1/tasks/{name}/models/{version}/payload", state.payload)
+        path = f"/v1/tasks/{name}/models/{version}/payload"
+        payload = await download(self._wire, path, state.payload, report=self._report)
         try:
             return model_to_float(model_from_bytes(payload[SALT_BYTES:], schema), schema)
         except GridError as error:

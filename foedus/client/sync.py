@@ -6,7 +6,7 @@ The thread keeps connections alive while the script trains; it ends with the `wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from threading import Thread
@@ -16,10 +16,11 @@ from typing import Self, TypeVar
 from fl.records import Participant, TaskState
 from foedus.client import opening
 from foedus.client import session as asynchronous
+from foedus.client.opening import Genesis
+from foedus.client.progress import Report
 from foedus.client.session import Model, Submission
 from foedus.client.updates import Arrays
 from foedus.client.wire import PATIENCE_SECONDS_DEFAULT
-from genesis.document import GenesisDocument
 from ledger.identity import SigningKey
 from node.api.answers import BlockAnswer, BlocksAnswer, TransactionsAnswer
 from node.view import NodeStatus
@@ -58,6 +59,11 @@ class Session:
     def participant(self) -> Participant | None:
         """Who this session speaks for; None without a key."""
         return self._session.participant
+
+    @property
+    def verified(self) -> bool:
+        """Whether every fact is checked against the quorum's signatures; needs the genesis document."""
+        return self._session.verified
 
     def status(self) -> NodeStatus:
         """Return how the node is doing."""
@@ -172,26 +178,34 @@ class Round:
         return self._owner._run(self._inner.submit(new, samples=samples, metrics=metrics, clip=clip))  # noqa: SLF001
 
 
-def connect(
-    url: str,
+def connect(  # noqa: PLR0913 - what a session may need to be told
+    url: str | Sequence[str],
     *,
     key: SigningKey | str | Path | None = None,
     task: str | None = None,
-    genesis: GenesisDocument | str | Path | None = None,
+    genesis: Genesis = None,
     timeout: float = PATIENCE_SECONDS_DEFAULT,
     passphrase: str | None = None,
     tls_ca: str | None = None,
+    token: str | None = None,
+    progress: bool | Report = False,
 ) -> Session:
     """Open a session with a node: `with foedus.connect(...) as session`.
 
     Args:
-        url: of the node's API, such as `http://127.0.0.1:8001`.
+        url: of the node's API, such as `http://127.0.0.1:8001`; several of one institution's nodes are asked in turn
+            when one does not answer.
         key: the participant's, or its file; without one the session only reads.
         task: what to take part in.
-        genesis: the consortium's document, or its file; with it every fact is checked against the quorum's signatures.
+        genesis: the consortium's document, or its file: with it every fact is checked against the quorum's signatures.
+            None looks for one: the file that `FOEDUS_GENESIS` names, or `genesis.json` beside the key file or one
+            directory above. False trusts the node.
         timeout: seconds without any answer after which to give up.
         passphrase: of the key file; environment `FOEDUS_PASSPHRASE` when None.
         tls_ca: PEM file with the certificate of an `https` node; None for the system's authorities.
+        token: of the node, where reading needs one; environment `FOEDUS_TOKEN` when None.
+        progress: True draws how far transfers are, on standard error; a function is told instead, in a thread of the
+            session's own.
 
     Raises (on `with`):
         NodeUnreachableError: the node does not answer.
@@ -199,7 +213,15 @@ def connect(
         UnverifiedError: the node follows another chain than the genesis document's.
     """
     opened = opening.connect(
-        url, key=key, task=task, genesis=genesis, timeout=timeout, passphrase=passphrase, tls_ca=tls_ca
+        url,
+        key=key,
+        task=task,
+        genesis=genesis,
+        timeout=timeout,
+        passphrase=passphrase,
+        tls_ca=tls_ca,
+        token=token,
+        progress=progress,
     )
     return Session(opened)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Literal
 
 from foedus.client.errors import NodeRefusedError, NodeUnreachableError, UnverifiedError
+from foedus.client.progress import Progress, Report
 from foedus.client.wire import Wire, back_off
 from ledger.codec import CodecError, decode
 from ledger.payload import CHUNK_BYTES, AvailabilityCertificate, PayloadDescriptor, describe
@@ -21,8 +23,16 @@ CERTIFICATE_BYTES_MAX: Final = 65_536
 _SENT_AGAIN: Final = frozenset({"payload.mismatch", "payload.unknown", "payload.short_body", "payload.stalled"})
 
 
-async def upload(wire: Wire, payload: bytes, descriptor: PayloadDescriptor) -> AvailabilityCertificate:
+async def upload(
+    wire: Wire, payload: bytes, descriptor: PayloadDescriptor, *, report: Report | None = None
+) -> AvailabilityCertificate:
     """Bring a payload to the node and return the quorum's word that it is kept.
+
+    Args:
+        wire: to the node.
+        payload: salt and words.
+        descriptor: of the payload.
+        report: told how far the upload is.
 
     Raises:
         NodeRefusedError: the node does not take it.
@@ -30,15 +40,7 @@ async def upload(wire: Wire, payload: bytes, descriptor: PayloadDescriptor) -> A
         UnverifiedError: the certificate is for something else.
     """
     path = f"/v1/payloads/{descriptor.size}-{descriptor.root.hex()}"
-    for attempt in range(ATTEMPTS_MAX):
-        try:
-            await _send_missing(wire, path, payload, descriptor)
-            break
-        except NodeRefusedError as error:
-            # Chunks that were damaged on the way, or that the node lost in a restart, are sent once more.
-            if error.code not in _SENT_AGAIN or attempt + 1 == ATTEMPTS_MAX:
-                raise
-    answer = await wire.answer(path + "/certificate", AvailabilityAnswer, signed=True)
+    answer = await _bring(wire, path, payload, descriptor, report)
     try:
         certificate = decode(
             bytes.fromhex(answer.certificate), AvailabilityCertificate, bytes_max=CERTIFICATE_BYTES_MAX
@@ -50,8 +52,33 @@ async def upload(wire: Wire, payload: bytes, descriptor: PayloadDescriptor) -> A
     return certificate
 
 
-async def download(wire: Wire, path: str, descriptor: PayloadDescriptor) -> bytes:
+async def _bring(
+    wire: Wire, path: str, payload: bytes, descriptor: PayloadDescriptor, report: Report | None
+) -> AvailabilityAnswer:
+    """Send what is missing and wait for the certificate.
+
+    Chunks that were damaged on the way, or that the node lost in a restart, are sent once more; and a node that took
+    over has none of those that its sister took.
+    """
+    attempt = 0
+    while True:
+        try:
+            await _send_missing(wire, path, payload, descriptor, report)
+            return await wire.answer(path + "/certificate", AvailabilityAnswer, signed=True)
+        except NodeRefusedError as error:
+            attempt += 1
+            if error.code not in _SENT_AGAIN or attempt >= ATTEMPTS_MAX:
+                raise
+
+
+async def download(wire: Wire, path: str, descriptor: PayloadDescriptor, *, report: Report | None = None) -> bytes:
     """Return a payload, checked against its digest.
+
+    Args:
+        wire: to the node.
+        path: of the payload.
+        descriptor: of the payload, from the chain.
+        report: told how far the download is.
 
     Raises:
         UnverifiedError: the bytes are not the payload's.
@@ -61,7 +88,8 @@ async def download(wire: Wire, path: str, descriptor: PayloadDescriptor) -> byte
     for start in range(0, descriptor.size, DOWNLOAD_PART_BYTES):
         last = min(start + DOWNLOAD_PART_BYTES, descriptor.size) - 1
         headers = {"Range": f"bytes={start}-{last}"}
-        reply = await wire.request("GET", path, headers=headers, bytes_max=DOWNLOAD_PART_BYTES)
+        moved = _moved(report, "download", start, descriptor.size)
+        reply = await wire.request("GET", path, headers=headers, bytes_max=DOWNLOAD_PART_BYTES, moved=moved)
         parts.append(reply.body)
     payload = b"".join(parts)
     if len(payload) != descriptor.size or describe(payload) != descriptor:
@@ -69,7 +97,9 @@ async def download(wire: Wire, path: str, descriptor: PayloadDescriptor) -> byte
     return payload
 
 
-async def _send_missing(wire: Wire, path: str, payload: bytes, descriptor: PayloadDescriptor) -> None:
+async def _send_missing(
+    wire: Wire, path: str, payload: bytes, descriptor: PayloadDescriptor, report: Report | None
+) -> None:
     state = await wire.answer(path, UploadAnswer, signed=True)
     failures = 0
     while not state.stored:
@@ -80,7 +110,9 @@ async def _send_missing(wire: Wire, path: str, payload: bytes, descriptor: Paylo
             "Content-Type": "application/octet-stream",
         }
         try:
-            reply = await wire.request("PUT", path, body=payload[start:stop], headers=headers, signed=True, once=True)
+            moved = _moved(report, "upload", start, descriptor.size)
+            body = payload[start:stop]
+            reply = await wire.request("PUT", path, body=body, headers=headers, signed=True, once=True, moved=moved)
         except NodeUnreachableError:
             failures += 1
             if failures > FAILURES_MAX:
@@ -89,6 +121,14 @@ async def _send_missing(wire: Wire, path: str, payload: bytes, descriptor: Paylo
             state = await wire.answer(path, UploadAnswer, signed=True)
         else:
             failures, state = 0, wire.read(reply, UploadAnswer)
+
+
+def _moved(
+    report: Report | None, direction: Literal["upload", "download"], start: int, total: int
+) -> Callable[[int], None] | None:
+    if report is None:
+        return None
+    return lambda count: report(Progress(direction, start + count, total))
 
 
 def _span(state: UploadAnswer, chunk_count: int) -> tuple[int, int]:

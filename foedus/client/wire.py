@@ -1,14 +1,15 @@
-"""One HTTP request, again and again until the node answers. One law: only what is safe to repeat is repeated.
+"""One HTTP request, again and again until a node answers. One law: only what is safe to repeat is repeated.
 
 Everything the API offers is: reads, and writes that do nothing when they come a second time. So a node may be
-restarted at any moment; a caller notices a pause.
+restarted at any moment; a caller notices a pause. An institution that runs several nodes names them all: when one does
+not answer, the next one is asked, and stays the one that is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import SystemRandom
 from time import monotonic, time_ns
@@ -36,7 +37,11 @@ BACK_OFF_SECONDS_MIN: Final = 0.05
 BACK_OFF_SECONDS_MAX: Final = 2.0
 WRITE_BYTES: Final = 1 << 18
 ANSWER_BYTES_MAX: Final = 16 << 20
+URLS_MAX: Final = 16
 _RETRIED: Final = frozenset({429, 502, 503, 504})
+_ELSEWHERE: Final = frozenset({"node.busy", "store.unavailable"})
+"""Problems of one node that another one of the institution may not have."""
+
 _FINAL_CODES: Final = frozenset({"proof.no_block"})
 _random: Final = SystemRandom()
 
@@ -56,23 +61,32 @@ class Reply:
 
 
 class Wire:
-    """Requests to one node."""
+    """Requests to one node, or to whichever of several answers."""
 
-    def __init__(self, url: str, *, key: SigningKey | None, patience: float, tls_ca: str | None = None) -> None:
+    def __init__(
+        self,
+        urls: str | Sequence[str],
+        *,
+        key: SigningKey | None,
+        patience: float,
+        tls_ca: str | None = None,
+        token: str | None = None,
+    ) -> None:
         """Prepare; nothing is sent before the first request.
 
         Args:
-            url: of the node's API, such as `http://127.0.0.1:8001`.
+            urls: of the node's API, such as `http://127.0.0.1:8001`; several are asked in turn when one is silent.
             key: signs requests that need it.
             patience: seconds without any answer after which to give up.
             tls_ca: PEM file with the certificate that an `https` node shows; None for the system's authorities.
+            token: shown where the session's key does not sign.
 
         Raises:
-            ClientError: the URL is not one.
+            ClientError: a URL is none.
         """
-        self.url: Final = url.rstrip("/")
-        if not self.url.startswith(("http://", "https://")) or not URL(self.url).host:
-            raise ClientError(f"a URL such as http://127.0.0.1:8001 is needed, got {url!r}")
+        self.urls: Final = _addresses(urls)
+        self._turn = 0
+        self._token = token
         self.key: Final = key
         self.chain_id: Digest | None = None
         """Set once it is known; signed requests need it."""
@@ -80,6 +94,11 @@ class Wire:
         self._patience = patience
         self._tls_ca = tls_ca
         self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def url(self) -> str:
+        """The node that is asked now."""
+        return self.urls[self._turn % len(self.urls)]
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
@@ -124,6 +143,7 @@ class Wire:
         signed: bool = False,
         bytes_max: int = ANSWER_BYTES_MAX,
         once: bool = False,
+        moved: Callable[[int], None] | None = None,
     ) -> Reply:
         """Ask until there is an answer.
 
@@ -135,6 +155,7 @@ class Wire:
             signed: whether to sign with the session's key.
             bytes_max: longest answer.
             once: ask only once; for what is large, and better continued than repeated.
+            moved: told how many bytes of the body, or of the answer when there is no body, have moved in this attempt.
 
         Raises:
             NodeRefusedError: the node said no.
@@ -144,28 +165,44 @@ class Wire:
         attempt = 0
         while True:
             try:
-                return await self._once(method, path, body, dict(headers or {}), bytes_max, signed=signed)
+                return await self._once(method, path, body, dict(headers or {}), bytes_max, moved, signed=signed)
             except NodeRefusedError as error:
+                if error.code == "request.unauthorised" and not signed and self.key and self.chain_id:
+                    signed = True  # where reading is not open, a participant's signature will do
+                    continue
                 if error.status not in _RETRIED or error.code in _FINAL_CODES:
                     raise
                 last = str(error)
+                self._turn += error.code in _ELSEWHERE
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
                 last = f"{type(error).__name__}: {error}"
-            pause = back_off(attempt)
+                self._turn += 1
+            untried = attempt + 1 < len(self.urls) and not once
+            pause = 0.0 if untried else back_off(attempt - len(self.urls) + 1)
             if monotonic() + pause > deadline:
-                raise NodeUnreachableError(url=self.url, seconds=self._patience, last=last)
+                raise NodeUnreachableError(url=" and ".join(self.urls), seconds=self._patience, last=last)
             await asyncio.sleep(pause)
             attempt += 1
 
     async def _once(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], bytes_max: int, *, signed: bool
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        bytes_max: int,
+        moved: Callable[[int], None] | None,
+        *,
+        signed: bool,
     ) -> Reply:
         assert self._session is not None, "a wire is used inside `async with`"
         if signed:
             headers |= self._signature(method, path, body)
-        url, data = URL(self.url + path, encoded=True), _Body(body) if body else None
+        elif self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        url, data = URL(self.url + path, encoded=True), _Body(body, moved) if body else None
         async with self._session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
-            content = await _read_bounded(response, bytes_max)
+            content = await _read_bounded(response, bytes_max, None if body else moved)
             if response.status >= 300:
                 raise _refusal(response.status, content)
             return Reply(response.status, response.headers, content)
@@ -182,9 +219,10 @@ class _Body(aiohttp.Payload):
 
     _value: bytes
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, moved: Callable[[int], None] | None) -> None:
         super().__init__(content)
         self._size = len(content)
+        self._moved = moved
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return it as text; for aiohttp's own logs."""
@@ -194,15 +232,27 @@ class _Body(aiohttp.Payload):
         """Write all of it."""
         for start in range(0, len(self._value), WRITE_BYTES):
             await writer.write(self._value[start : start + WRITE_BYTES])
+            if self._moved is not None:
+                self._moved(min(start + WRITE_BYTES, len(self._value)))
 
 
 def back_off(attempt: int) -> float:
     """Return how many seconds to wait before attempt number `attempt` + 1, jittered so that clients spread out."""
-    longest = min(BACK_OFF_SECONDS_MAX, BACK_OFF_SECONDS_MIN * (1 << min(attempt, 10)))
+    longest = min(BACK_OFF_SECONDS_MAX, BACK_OFF_SECONDS_MIN * (1 << min(max(attempt, 0), 10)))
     return longest * _random.uniform(0.5, 1.0)
 
 
-async def _read_bounded(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+def _addresses(urls: str | Sequence[str]) -> tuple[str, ...]:
+    given = (urls,) if isinstance(urls, str) else tuple(urls)
+    if not 1 <= len(given) <= URLS_MAX:
+        raise ClientError(f"1 to {URLS_MAX} URLs are needed, got {len(given)}")
+    for url in given:
+        if not url.startswith(("http://", "https://")) or not URL(url).host:
+            raise ClientError(f"a URL such as http://127.0.0.1:8001 is needed, got {url!r}")
+    return tuple(url.rstrip("/") for url in given)
+
+
+async def _read_bounded(response: aiohttp.ClientResponse, bytes_max: int, moved: Callable[[int], None] | None) -> bytes:
     parts: list[bytes] = []
     size = 0
     async for part in response.content.iter_any():
@@ -210,6 +260,8 @@ async def _read_bounded(response: aiohttp.ClientResponse, bytes_max: int) -> byt
         if size > bytes_max:
             raise ClientError(f"{response.url} sent more than {bytes_max} bytes")
         parts.append(part)
+        if moved is not None and response.status < 300:
+            moved(size)
     return b"".join(parts)
 
 
