@@ -118,15 +118,36 @@ def compute(job: AggregationJob, base_payload: bytes | None, update_payloads: Se
 class RoundInputs:
     """Memory for a job's inputs, to be filled before `compute_in_place`: all that aggregation needs, allocated once."""
 
-    def __init__(self, job: AggregationJob) -> None:
-        """Make room for a job: 2 n d bytes of updates and 4 d bytes of model, all zeros."""
+    def __init__(self, job: AggregationJob, used: RoundInputs | None = None) -> None:
+        """Make room for a job: 2 n d bytes of updates and 4 d bytes of model.
+
+        Args:
+            job: what will be computed.
+            used: of an earlier job, which is not needed any more; its memory serves again where it fits, since fresh
+                pages cost more than the sums. A model that it holds and that is this job's base stays.
+        """
         size = job.spec.schema.size
         self.job: Final = job
-        self.model: Final = bytearray(SALT_BYTES + MODEL_WORD_BYTES * size)
+        self.words: Final[NDArray[np.int16]] = (
+            used.words
+            if used is not None and used.words.shape == (len(job.updates), size)
+            else np.empty((len(job.updates), size), dtype="<i2")
+        )
+        """Shape (n, d): the updates' words, in the order of `job.updates`."""
+
+        model_bytes = SALT_BYTES + MODEL_WORD_BYTES * size
+        fits = used is not None and len(used.model) == model_bytes
+        self.model: Final[memoryview] = (
+            used.model if used is not None and fits else np.empty(model_bytes, np.uint8).data
+        )
         """The base model's payload; after `compute_in_place` the new model's."""
 
-        self.words: Final = np.zeros((len(job.updates), size), dtype="<i2")
-        """Shape (n, d): the updates' words, in the order of `job.updates`."""
+        self.holds: PayloadDescriptor | None = used.holds if used is not None and fits else None
+        """What `model` is known to be; None when it is all zeros or unknown."""
+
+        if job.base.payload is None:
+            self.holds = None
+            np.frombuffer(self.model, np.uint8)[:] = 0
 
     def row(self, index: int) -> memoryview:
         """Return where the body of one update goes, as bytes."""
@@ -163,13 +184,15 @@ def compute_in_place(inputs: RoundInputs) -> ComputedModel:
     except UpdateRangeError as error:
         message = f"update of {job.updates[error.row].participant}: {error}, though a quorum acknowledged it"
         raise InputError(message) from error
+    inputs.holds = None
     saturated = _advance(inputs, decision, segments)
     hashes = chunk_hashes(inputs.model)
+    inputs.holds = PayloadDescriptor(len(inputs.model), root_of_hashes(hashes))
     result = RoundResult(
         task=job.spec.id,
         round=job.round.number,
         base_version=job.round.base_version,
-        model=PayloadDescriptor(len(inputs.model), root_of_hashes(hashes)),
+        model=inputs.holds,
         exponents=next_exponents(exponents, decision.peaks, schema),
         peaks=tuple(decision.peaks),
         saturated=saturated,

@@ -33,6 +33,9 @@ ROUNDS_REMEMBERED_MAX: Final = 256
 RETRY_SECONDS: Final = 1.0
 RETRY_SECONDS_MAX: Final = 30.0
 
+MEMORY_SECONDS_MAX: Final = 30.0
+"""How long the memory of a round is kept for the next one."""
+
 log = structlog.get_logger(__name__)
 
 RoundId = tuple[str, int]
@@ -107,6 +110,7 @@ class ResultBook:
         self._on_certifiable = on_certifiable
         self._rounds: dict[RoundId, _Round] = {}
         self._late: set[asyncio.Task[None]] = set()
+        self._used: RoundInputs | None = None
         self.validators: ValidatorSet | None = None
         self.seconds_last: float = 0.0
         """How long the latest aggregation took."""
@@ -211,11 +215,13 @@ class ResultBook:
             await self._payloads.obtain(payload)
         entry.has_inputs = True
         obtained = perf_counter()
-        inputs = await asyncio.to_thread(self._read_inputs, job)
+        used, self._used = self._used, None
+        inputs = await asyncio.to_thread(self._read_inputs, job, used)
         read = perf_counter()
         computed = await asyncio.to_thread(compute_in_place, inputs)
         self.seconds_last = perf_counter() - read
-        await self._payloads.keep(computed.result.model, memoryview(inputs.model), computed.chunk_hashes)
+        await self._payloads.keep(computed.result.model, inputs.model, computed.chunk_hashes)
+        self._lay_aside(inputs)
         log.info(
             "result.computed",
             task=job.spec.id,
@@ -227,16 +233,27 @@ class ResultBook:
         )
         return computed.result
 
-    def _read_inputs(self, job: AggregationJob) -> RoundInputs:
-        inputs = RoundInputs(job)
-        if job.base.payload is not None:
+    def _read_inputs(self, job: AggregationJob, used: RoundInputs | None) -> RoundInputs:
+        inputs = RoundInputs(job, used)
+        if job.base.payload is not None and job.base.payload != inputs.holds:
+            inputs.holds = None
             _require_size(job.base.payload, len(inputs.model))
-            self._payloads.read_into(job.base.payload, 0, memoryview(inputs.model))
+            self._payloads.read_into(job.base.payload, 0, inputs.model)
         for index, update in enumerate(job.updates):
             row = inputs.row(index)
             _require_size(update.payload, SALT_BYTES + len(row))
             self._payloads.read_into(update.payload, SALT_BYTES, row)
         return inputs
+
+    def _lay_aside(self, inputs: RoundInputs) -> None:
+        """Keep a round's memory, and the model in it, for the next one, unless that is long in coming."""
+
+        def drop() -> None:
+            if self._used is inputs:
+                self._used = None
+
+        self._used = inputs
+        asyncio.get_running_loop().call_later(MEMORY_SECONDS_MAX, drop)
 
     def _sign(self, entry: _Round, result: RoundResult) -> None:
         validators = self.validators

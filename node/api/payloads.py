@@ -85,25 +85,41 @@ async def certificate(request: web.Request) -> web.Response:
 async def _write_chunks(
     request: web.Request, view: NodeView, descriptor: PayloadDescriptor, first: int, last: int
 ) -> bytes:
-    """Write the body chunk by chunk and return its SHA-256."""
+    """Write the body chunk by chunk and return its SHA-256; while a chunk is hashed and written, the next one comes."""
     running = sha256()
     missing = set(view.payloads.missing_chunks(descriptor.id))
-    for start in range(first, last + 1, CHUNK_BYTES):
-        length = min(CHUNK_BYTES, last + 1 - start)
-        try:
-            async with asyncio.timeout(STALLED_SECONDS):
-                chunk = await request.content.readexactly(length)
-        except TimeoutError as error:
-            detail = f"nothing came for {STALLED_SECONDS:.0f} s: ask what is missing and go on from there"
-            raise Problem(400, "payload.stalled", detail) from error
-        except asyncio.IncompleteReadError as error:
-            raise Problem(
-                400, "payload.short_body", f"bytes {first} to {last} were needed, the body ended early"
-            ) from error
-        running.update(chunk)
-        if start // CHUNK_BYTES in missing:
-            await view.payloads.write_chunk(descriptor.id, start // CHUNK_BYTES, chunk)
+
+    async def take(index: int, chunk: bytes) -> None:
+        await asyncio.to_thread(running.update, chunk)
+        if index in missing:
+            await view.payloads.write_chunk(descriptor.id, index, chunk)
+
+    taking: asyncio.Task[None] | None = None
+    try:
+        for start in range(first, last + 1, CHUNK_BYTES):
+            chunk = await _next_chunk(request, first, last, min(CHUNK_BYTES, last + 1 - start))
+            if taking is not None:
+                await taking
+            taking = asyncio.create_task(take(start // CHUNK_BYTES, chunk))
+        if taking is not None:
+            await taking
+    finally:
+        if taking is not None and not taking.done():
+            await asyncio.wait({taking})  # what came whole is kept, though the stream broke off
     return running.digest()
+
+
+async def _next_chunk(request: web.Request, first: int, last: int, length: int) -> bytes:
+    try:
+        async with asyncio.timeout(STALLED_SECONDS):
+            return await request.content.readexactly(length)
+    except TimeoutError as error:
+        detail = f"nothing came for {STALLED_SECONDS:.0f} s: ask what is missing and go on from there"
+        raise Problem(400, "payload.stalled", detail) from error
+    except asyncio.IncompleteReadError as error:
+        raise Problem(
+            400, "payload.short_body", f"bytes {first} to {last} were needed, the body ended early"
+        ) from error
 
 
 def _descriptor(request: web.Request) -> PayloadDescriptor:

@@ -22,7 +22,7 @@ from node.transport.budget import TokenBucket
 from node.transport.client import FRAMES_PATH
 from node.transport.peers import PeerKey, TransportLimits
 
-PIECE_BYTES: Final = 64 << 10
+PIECE_BYTES: Final = 256 << 10
 BURST_S: Final = 0.05
 
 
@@ -96,9 +96,9 @@ class BulkGate:
         return stream
 
     async def _write_pieces(self, stream: web.StreamResponse, body: bytes) -> None:
-        clock = asyncio.get_running_loop()
+        clock, content = asyncio.get_running_loop(), memoryview(body)
         for start in range(0, len(body), PIECE_BYTES):
-            piece = body[start : start + PIECE_BYTES]
+            piece = content[start : start + PIECE_BYTES]
             async with asyncio.timeout(self._limits.bulk_stall_ms_max / 1000):
                 await stream.write(piece)
             await asyncio.sleep(self._rate.take(len(piece), clock.time()))
