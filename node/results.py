@@ -25,6 +25,7 @@ from ledger.fields import DigestField, NameField, Uint
 from ledger.identity import SigningKey
 from ledger.payload import SALT_BYTES, PayloadDescriptor
 from ledger.validators import ValidatorSet
+from node.payloads.errors import PayloadError
 
 RESULT_VOTE_BYTES_MAX: Final = 1_024
 ROUNDS_REMEMBERED_MAX: Final = 256
@@ -204,7 +205,7 @@ class ResultBook:
         while True:
             try:
                 return await self._compute(entry, job)
-            except (OSError, TimeoutError) as error:
+            except (OSError, TimeoutError, PayloadError) as error:
                 log.warning("result.inputs_missing", task=job.spec.id, round=job.round.number, error=str(error))
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, RETRY_SECONDS_MAX)
