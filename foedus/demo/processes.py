@@ -49,9 +49,9 @@ class Processes:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
-    def start_node(self, name: str, config: Path) -> None:
+    def start_node(self, name: str, config: Path, *options: str) -> None:
         """Start an institution's node."""
-        self.start(f"node-{name}", [sys.executable, "-m", "foedus", "node", "run", "--config", str(config)])
+        self.start(f"node-{name}", [sys.executable, "-m", "foedus", "node", "run", "--config", str(config), *options])
 
     def kill(self, name: str) -> None:
         """End a process without warning (SIGKILL)."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Final
 
-from aiohttp import WSCloseCode, WSMsgType
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType
 
 from ledger.identity import PublicKey
 from node.transport.budget import TokenBucket
@@ -35,6 +35,12 @@ class Link:
         self.dialed: Final = dialed
         self.outbox: Final = Outbox(limits)
         self.round_trip_ms = 0.0
+        self.garbage = ""
+        """What the peer sent that no honest node sends; empty while there is nothing of that kind.
+
+        Kept here, since a peer that hangs up at once would otherwise cancel `run` before it can raise.
+        """
+
         self.began_s: Final = loop.time()
         self._socket: Final = socket
         self._limits: Final = limits
@@ -74,7 +80,7 @@ class Link:
             GarbageFrameError: the peer sent what no honest node sends.
         """
         work: list[Coroutine[object, object, str]] = [
-            self._read(on_frame, on_neighbours),
+            self._read_honest(on_frame, on_neighbours),
             self._write(),
             self._beat(neighbours),
         ]
@@ -82,6 +88,10 @@ class Link:
         try:
             await asyncio.wait([*tasks, self._ended], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            if (
+                self._socket.close_code == WSCloseCode.MESSAGE_TOO_BIG
+            ):  # and the peer hung up before `_read` heard of it
+                self.garbage = f"a message of more than {MESSAGE_BYTES_MAX} bytes"
             for task in tasks:
                 task.cancel()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -91,6 +101,17 @@ class Link:
                 raise outcome
         reasons = [outcome for outcome in outcomes if isinstance(outcome, str)]
         return self._ended.result() if self._ended.done() else reasons[0]
+
+    async def _read_honest(
+        self,
+        on_frame: Callable[[Link, Frame], None],
+        on_neighbours: Callable[[Link, tuple[PublicKey, ...]], None],
+    ) -> str:
+        try:
+            return await self._read(on_frame, on_neighbours)
+        except GarbageFrameError as error:
+            self.garbage = str(error)
+            raise
 
     async def _read(
         self,
@@ -140,7 +161,7 @@ class Link:
         Raises:
             GarbageFrameError: it was our WebSocket layer that refused what came.
         """
-        if kind is WSMsgType.TEXT or self._socket.close_code == WSCloseCode.MESSAGE_TOO_BIG:
+        if kind is WSMsgType.TEXT or isinstance(data, WebSocketError):
             raise GarbageFrameError(f"expected binary messages of at most {MESSAGE_BYTES_MAX} bytes, got {data!r:.100}")
         if kind is WSMsgType.ERROR:
             return f"broken while reading: {data!r:.200}"

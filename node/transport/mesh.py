@@ -223,11 +223,12 @@ class Transport:
             reason = await link.run(self._on_link_frame, self._on_neighbours, self._neighbours)
         except GarbageFrameError as error:
             reason = f"garbage: {error}"
-            self._send_away(key, reason)
         except Exception:  # noqa: BLE001 - a bug in a handler must not end this node's dialing for good
             reason = "a handler failed"
             _log.exception("frame.handler_failed", peer=self._name(key))
         finally:
+            if link.garbage:
+                self._send_away(key, f"garbage: {link.garbage}")
             self._remove_link(link)
             _log.info("link.down", peer=self._name(key), reason=reason)
 
