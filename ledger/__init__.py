@@ -3,8 +3,8 @@
 One law: nothing here does I/O, reads a clock or draws randomness. Whoever holds these modules and the
 genesis document can check a whole chain.
 
-Read in this order: `digest`, `codec`, `identity` (how things are hashed, written, signed); `merkle`, `state_tree`,
-`state_map`, `state_proof` (how facts are proven); `transaction`, `receipt`, `block`, `validators`, `certificate` (what the chain consists of);
-`payload` (what travels beside it); `application`, `execution` (how a block changes the state); `chain`, `proof`
-(how a stranger checks it).
+Read in this order: `digest`, `codec`, `identity`, `fields` (how things are hashed, written, signed, bounded); `merkle`,
+`state_tree`, `state_map`, `state_proof` (how facts are proven); `transaction`, `receipt`, `block`, `validators`,
+`certificate` (what the chain consists of); `payload` (what travels beside it); `application`, `execution` (how a block
+changes the state); `chain`, `light` (how a stranger checks it).
 """
