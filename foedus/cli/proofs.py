@@ -31,6 +31,7 @@ async def prove(reached: Reached, key: bytes) -> LightProof:
     try:
         proof = decode_light_proof(reply.body)
         await reached.trust.follow(reached.wire, proof.header)
+        await reached.trust.follow(reached.wire, proof.header)
         proven_value(reached.trust, key, proof)
     except (CodecError, LightProofError) as error:
         raise UnverifiedError(f"{reached.wire.url} proves the state wrongly: {error}") from error

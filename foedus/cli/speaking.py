@@ -49,17 +49,18 @@ def reaching(
         work: what to do.
         key: file of the key that signs; None to only read.
         passphrase_file: opens it.
-        genesis: the trusted document; None to believe the node.
+        genesis: the trusted document; None looks beside the key file, and believes the node when there is none.
         tls_ca: authority of an https node.
 
     Raises:
         ClientError: the node does not answer, says no or lies; the message says which.
     """
-    from foedus.client.opening import reach
+    from foedus.client.opening import found_genesis, reach
     from genesis.document import load_document
 
     signing = None if key is None else open_key(key, passphrase_file)
-    document = None if genesis is None else load_document(genesis)
+    trusted = genesis or found_genesis(key)
+    document = None if trusted is None else load_document(trusted)
     authority = None if tls_ca is None else str(tls_ca)
 
     async def go() -> ResultT:

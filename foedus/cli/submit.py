@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,14 +48,22 @@ def submit(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Submit a trained model to the open round; its difference to the round's model is what leaves this machine."""
     from foedus.cli.model_files import load_safetensors
-    from foedus.client.opening import connect
+    from foedus.client.opening import connect, found_genesis
 
     arrays, metrics = load_safetensors(model), dict(_metric(text) for text in metric or [])
     name, signing = Node(url, tls_ca).task(task), open_key(key, passphrase_file)
-    authority = None if tls_ca is None else str(tls_ca)
+    authority, trusted = None if tls_ca is None else str(tls_ca), genesis or found_genesis(key)
 
     async def go() -> tuple[int, Submission]:
-        opened = connect(url, key=signing, task=name, genesis=genesis, timeout=SECONDS_MAX, tls_ca=authority)
+        opened = connect(
+            url,
+            key=signing,
+            task=name,
+            genesis=trusted,
+            timeout=SECONDS_MAX,
+            tls_ca=authority,
+            progress=sys.stderr.isatty() and not as_json,
+        )
         async with opened as session:
             current = await _open_round(session, name, wait)
             _require_base(current, base, arrays)

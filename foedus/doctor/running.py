@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-import time
+from time import time_ns
 from typing import Final
 
 from foedus.cli.api import Node
@@ -99,7 +99,7 @@ def _chain(report: Report, document: GenesisDocument, status: NodeStatus) -> Non
 
 def _clock(report: Report, document: GenesisDocument, status: NodeStatus) -> None:
     """Compare this clock with the last block's time, which a quorum's clocks agreed to."""
-    ahead_ms = status.tip_time_ms - time.time_ns() // 1_000_000
+    ahead_ms = status.tip_time_ms - time_ns() // 1_000_000
     allowed = document.parameters.clock_drift_ms_max
     if ahead_ms > allowed:
         report.problem(
