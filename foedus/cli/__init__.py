@@ -79,7 +79,7 @@ def version() -> None:
 def main() -> None:
     """Run the command that the process's arguments name; exit with its code."""
     try:
-        app()
+        app(prog_name="foedus")
     except CommandError as error:
         fail(str(error))
     except BrokenPipeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -129,6 +130,28 @@ def test_a_traceback_is_there_for_who_asks(foedus: Shell, tmp_path: Path, monkey
 def test_wrong_usage_has_its_own_code(foedus: Shell) -> None:
     assert foedus("local", "init").code == 2
     assert foedus("nonsense").code == 2
+
+
+def test_bash_finishes_words_with_the_script_that_is_printed(tmp_path: Path) -> None:
+    program = tmp_path / "foedus"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m foedus "$@"\n')
+    program.chmod(0o755)
+    script = """
+        set -eu
+        eval "$(foedus completion bash)"
+        COMP_WORDS=(foedus genesis ver); COMP_CWORD=2
+        _foedus_completion foedus
+        echo "${COMPREPLY[@]}"
+    """
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["verify"]
+
+
+@pytest.mark.parametrize("shell,mark", [("zsh", "#compdef foedus"), ("fish", "complete --command foedus")])
+def test_other_shells_have_their_script_too(foedus: Shell, shell: str, mark: str) -> None:
+    assert foedus("completion", shell).out.startswith(mark)
+    assert "known are bash" in foedus("completion", f"{shell}x").err
 
 
 def test_the_version_is_printed(foedus: Shell) -> None:
