@@ -42,6 +42,7 @@ PHASES: Final = (
     "seconds",
     "downloaded",
     "cpu_seconds",
+    "nodes_cpu_seconds",
 )
 IDLE_PROBES: Final = 200
 PROBE_PAUSE_S: Final = 0.02
@@ -75,7 +76,8 @@ def summary(rounds: list[dict[str, object]], plan: RoundPlan) -> dict[str, objec
         "seconds_all": [one["seconds"] for one in rounds],
         "cycle_seconds": middle["downloaded"],
         "cpu_seconds": middle["cpu_seconds"],
-        "after_submit_seconds": {name: middle[name] for name in PHASES[:-3]},
+        "nodes_cpu_seconds": middle["nodes_cpu_seconds"],
+        "after_submit_seconds": {name: middle[name] for name in PHASES[:6]},
         "node_seconds": {name: round(median(node[name] for node in every_node), 3) for name in parts},
     }
 

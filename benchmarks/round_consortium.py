@@ -140,14 +140,14 @@ class RunningRound:
 
     async def one(self, number: int) -> dict[str, object]:
         """Run one round and return its times, in seconds after the first submit call."""
-        cpu = self.costs.cpu_seconds()
+        cpu, nodes_cpu = self.costs.cpu_seconds(), self.costs.cpu_of("node-")
         for trainer in self.trainers:
             trainer.go()
         said = [await trainer.hear("submitted") for trainer in self.trainers]
         await self.everywhere(lambda log: self._ended(log, number) > 0)
         began = min(one["began"] for one in said)
         ended = max(self._ended(log, number) for log in self.logs)
-        cpu = self.costs.cpu_seconds() - cpu
+        cpu, nodes_cpu = self.costs.cpu_seconds() - cpu, self.costs.cpu_of("node-") - nodes_cpu
         ready = max(await self.ready())
 
         def span(name: str) -> float:
@@ -166,6 +166,7 @@ class RunningRound:
             "certified": mark("round.certified"),
             "downloaded": round(ready - began, 3),
             "cpu_seconds": round(cpu, 2),
+            "nodes_cpu_seconds": round(nodes_cpu, 2),
             "nodes": [log.details["result.computed", number] for log in self.logs],
         }
 

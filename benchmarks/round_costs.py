@@ -54,6 +54,11 @@ class Costs:
         self._look()
         return sum(cost.cpu_seconds for cost in list(self._seen.values()))
 
+    def cpu_of(self, prefix: str) -> float:
+        """Return what those whose name begins so have used so far."""
+        self._look()
+        return sum(cost.cpu_seconds for (name, _), cost in list(self._seen.items()) if name.startswith(prefix))
+
     def resident_mb(self) -> dict[str, float]:
         """Return the largest resident memory by name, that of a root's descendants added to its own.
 

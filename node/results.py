@@ -25,6 +25,7 @@ from ledger.fields import DigestField, NameField, Uint
 from ledger.identity import SigningKey
 from ledger.payload import SALT_BYTES, PayloadDescriptor
 from ledger.validators import ValidatorSet
+from node.background import background_threads
 from node.payloads.errors import PayloadError
 
 RESULT_VOTE_BYTES_MAX: Final = 1_024
@@ -112,6 +113,7 @@ class ResultBook:
         self._rounds: dict[RoundId, _Round] = {}
         self._late: set[asyncio.Task[None]] = set()
         self._used: RoundInputs | None = None
+        self._thread = background_threads(1, "results")
         self.validators: ValidatorSet | None = None
         self.seconds_last: float = 0.0
         """How long the latest aggregation took."""
@@ -188,6 +190,7 @@ class ResultBook:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _work(self, entry: _Round, job: AggregationJob) -> None:
         try:
@@ -217,9 +220,10 @@ class ResultBook:
         entry.has_inputs = True
         obtained = perf_counter()
         used, self._used = self._used, None
-        inputs = await asyncio.to_thread(self._read_inputs, job, used)
+        loop = asyncio.get_running_loop()
+        inputs = await loop.run_in_executor(self._thread, self._read_inputs, job, used)
         read = perf_counter()
-        computed = await asyncio.to_thread(compute_in_place, inputs)
+        computed = await loop.run_in_executor(self._thread, compute_in_place, inputs)
         self.seconds_last = perf_counter() - read
         await self._payloads.keep(computed.result.model, inputs.model, computed.chunk_hashes)
         self._lay_aside(inputs)

@@ -12,7 +12,7 @@ from fl.grid import MODEL_FRACTION_BITS, MODEL_WORD_BYTES
 from fl.records import ModelState
 from fl.schema import ModelSchema
 from ledger.digest import Digest
-from ledger.payload import SALT_BYTES, PayloadDescriptor
+from ledger.payload import CHUNK_BYTES, SALT_BYTES, PayloadDescriptor
 from node.api.answering import VIEW, within
 from node.api.models import require_model
 from node.api.operations import BYTES, RANGE, Content, get
@@ -20,7 +20,7 @@ from node.api.problem import Problem
 from node.api.tasks import require_task
 from node.view import NodeView, PayloadShelf
 
-BLOCK_BYTES: Final = 1 << 18
+BLOCK_BYTES: Final = CHUNK_BYTES
 """Read, converted and sent at a time."""
 
 OBTAIN_SECONDS: Final = 30.0

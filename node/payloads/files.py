@@ -43,6 +43,9 @@ CARD_BYTES_MAX: Final = 512
 STAGING_AGE_S_MAX: Final = 7 * 24 * 3600
 """A payload that nobody went on receiving for this long is dropped at the next start."""
 
+FLUSH_CHUNKS: Final = 8
+"""How many chunks may wait in the page cache: a vote's fsync would have to wait for them too."""
+
 _PLACE_BYTES: Final = CHUNK_BYTES + SEAL_BYTES
 _UNKNOWN: Final = bytes(DIGEST_BYTES)
 
@@ -149,6 +152,8 @@ class PayloadFiles:
             if verify and pread(place / "hashes", DIGEST_BYTES, index * DIGEST_BYTES) != found:
                 raise ChunkMismatchError(payload_id=payload.id, index=index, reason="its hash is another one")
             pwrite(place / "data", seal_parts(key, payload.id, index, chunk), index * _PLACE_BYTES)
+            if index % FLUSH_CHUNKS == FLUSH_CHUNKS - 1:
+                fsync(place / "data")
             if not verify:
                 pwrite(place / "hashes", found, index * DIGEST_BYTES)
         return is_on_grid(index, chunk)
@@ -172,6 +177,8 @@ class PayloadFiles:
                 chunk = content[start : start + chunk_length(payload, index)]
                 pwrite(data, seal_parts(key, payload.id, index, chunk), index * _PLACE_BYTES)
                 on_grid[index] = is_on_grid(index, chunk)
+                if index % FLUSH_CHUNKS == FLUSH_CHUNKS - 1:
+                    fsync(data)
         return on_grid
 
     def finish(self, card: Card, on_grid: list[bool]) -> Card:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -17,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from ledger.digest import Digest
 from ledger.payload import CHUNK_BYTES, PayloadDescriptor, Verdict, chunks_of, describe
+from node.background import background_threads
 from node.payloads.errors import IncompletePayloadError, QuotaError, UnknownPayloadError
 from node.payloads.files import Card, Inventory, PayloadFiles, Scan
 
@@ -60,7 +60,7 @@ class PayloadStore:
         self._locks: Final[WeakValueDictionary[Digest, asyncio.Lock]] = WeakValueDictionary()
         self._bytes_max: Final = bytes_max
         self._owner_bytes_max: Final = owner_bytes_max
-        self._threads: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="payloads")
+        self._threads: Final = background_threads(THREADS, "payloads")
 
     @classmethod
     async def open(cls, path: Path, *, bytes_max: int, owner_bytes_max: int | None = None) -> PayloadStore:
