@@ -157,7 +157,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check a genesis document against cards and signatures, and say who is missing; exit 1 unless all have signed."""
-    from genesis.ceremony import card_faults
+    from genesis.ceremony import card_faults, members_without_card
     from genesis.document import load_document
     from genesis.files import write_new
     from genesis.signatures import UnsignedGenesisError, merge, signatures_text, unsigned
@@ -184,6 +184,9 @@ def verify(
         _print_members(document, shown, missing)
     if faults:
         raise CommandError("\n  ".join([f"{genesis} is not what the cards say:", *faults]))
+    unseen = members_without_card(document, cards)
+    if unseen:
+        say(f"Not compared, since you gave no card of theirs: {', '.join(unseen)}.")
     if missing:
         raise UnsignedGenesisError(missing, len(document.validators))
     if collect is not None:

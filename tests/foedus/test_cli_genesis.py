@@ -111,6 +111,7 @@ def test_who_is_missing_is_named(foedus: Shell, papers: Path) -> None:
     done = foedus("genesis", "verify", papers / "genesis.json", *signatures(papers)[1:], "--json")
     assert (done.code, done.answer["complete"], done.answer["missing"]) == (1, False, ["a"])
     assert "1 of 4 members have not signed the genesis document: a" in done.err
+    assert "gave no card of theirs: a, b, c, d" in done.err
     collect = ("--collect", papers / "all.json")
     assert foedus("genesis", "verify", papers / "genesis.json", *signatures(papers)[1:], *collect).code == 1
     assert not (papers / "all.json").exists()
