@@ -63,6 +63,33 @@ async def test_what_is_added_can_be_read_in_any_piece(store: PayloadStore) -> No
     assert await store.hashes(ID) == HASHES
 
 
+async def test_a_payload_hashed_in_memory_is_kept_as_any_other(store: PayloadStore) -> None:
+    await store.add_hashed(DESCRIPTOR, memoryview(PAYLOAD), HASHES)
+    await store.add_hashed(DESCRIPTOR, memoryview(PAYLOAD), HASHES)
+
+    again = await reopened(store)
+    assert again.has(ID)
+    assert await again.read(ID, 0, len(PAYLOAD)) == PAYLOAD
+    await again.close()
+
+
+async def test_hashes_of_another_payload_keep_nothing(store: PayloadStore) -> None:
+    with pytest.raises(RootMismatchError):
+        await store.add_hashed(DESCRIPTOR, memoryview(PAYLOAD), HASHES[::-1])
+
+    assert not store.has(ID)
+
+
+@pytest.mark.parametrize("offset, length", [(0, len(PAYLOAD)), (32, len(PAYLOAD) - 32), (CHUNK_BYTES - 3, 7), (5, 0)])
+async def test_a_payload_is_read_into_memory_from_any_place(store: PayloadStore, offset: int, length: int) -> None:
+    await store.add(PAYLOAD)
+    target = bytearray(length)
+
+    store.files.read_into(DESCRIPTOR, offset, memoryview(target))
+
+    assert target == PAYLOAD[offset : offset + length]
+
+
 async def test_chunks_may_come_in_any_order_and_twice(store: PayloadStore) -> None:
     await store.stage(DESCRIPTOR)
     for index in (2, 0, 2, 1):
