@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -23,6 +22,7 @@ from foedus import aio
 from foedus.cli import app
 from genesis.document import document_text
 from genesis.keys import write_key
+from genesis.ports import free_ports, is_free
 from tests.node.single_node import TRAINER_KEYS, served, toy_task
 
 ROOT = Path(__file__).parents[2]
@@ -124,11 +124,12 @@ async def test_thirty_lines_tell_a_certified_model_from_another(tmp_path: Path, 
 
 
 def free_base_port() -> int:
-    """Return a port from which on several are free, most likely."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port - port % 10
+    """Return a multiple of ten after which eight ports are free, below those that outgoing connections take."""
+    for (port,) in iter(lambda: free_ports(1), ()):
+        base = port - port % 10
+        if all(is_free(base + offset) for offset in range(1, 9)):
+            return base
+    raise AssertionError
 
 
 @pytest.mark.processes
