@@ -43,7 +43,7 @@ async def _read(wire: Wire, trust: Trust, key: bytes) -> bytes | None:
         reply = await wire.request("GET", f"/v1/proofs/state/{key.hex()}", headers=_MESSAGE_PACK)
     except NodeRefusedError as error:
         if error.code == "proof.no_block":
-            return await _read_unproven(wire, key)
+            return await _read_before_block_1(wire, trust, key)
         raise
     try:
         proof = decode_light_proof(reply.body)
@@ -53,8 +53,10 @@ async def _read(wire: Wire, trust: Trust, key: bytes) -> bytes | None:
         raise UnverifiedError(f"{wire.url} proves the state wrongly: {error}") from error
 
 
-async def _read_unproven(wire: Wire, key: bytes) -> bytes | None:
-    """Read before block 1, when no quorum has signed any state yet."""
+async def _read_before_block_1(wire: Wire, trust: Trust, key: bytes) -> bytes | None:
+    """Read while no quorum has signed any state: the genesis document says it all; without one the node is believed."""
+    if trust.genesis_state is not None:
+        return trust.genesis_state.get(key)
     try:
         return (await wire.request("GET", f"/v1/state/{key.hex()}")).body
     except NodeRefusedError as error:

@@ -24,6 +24,7 @@ from ledger.digest import Digest
 from ledger.execution import VALIDATORS_KEY
 from ledger.fields import Height
 from ledger.light import LightProofError, successor, verify_certified_header
+from ledger.state_map import StateMap
 from ledger.validators import ValidatorSet
 
 HEADER_BYTES_MAX = 1 << 16
@@ -45,6 +46,9 @@ class Trust:
     chain_id: Digest
     validators: ValidatorSet | None
     """Set of the genesis document; None when nobody gave the document, so that the node is trusted."""
+
+    genesis_state: StateMap | None = None
+    """State before block 1 by the genesis document; None when nobody gave it."""
 
     reigns: list[Reign] = field(default_factory=list)
     """Sets that are known to have followed one another, ascending."""

@@ -17,7 +17,7 @@ from foedus.client.following import Trust
 from foedus.client.progress import Report, reporting
 from foedus.client.session import Session
 from foedus.client.wire import PATIENCE_SECONDS_DEFAULT, Wire
-from genesis.document import GenesisDocument, load_document
+from genesis.document import GenesisDocument, initial_state, load_document
 from genesis.keys import read_key
 from genesis.local import GENESIS_NAME
 from ledger.digest import Digest
@@ -130,7 +130,7 @@ async def _trust(wire: Wire, document: GenesisDocument | None) -> Trust:
         raise UnverifiedError(
             f"{wire.url} follows chain {said}, the genesis document is chain {document.chain_id.hex()}"
         )
-    return Trust(document.chain_id, document.validators)
+    return Trust(document.chain_id, document.validators, initial_state(document))
 
 
 def _load_key(key: SigningKey | str | Path | None, passphrase: str | None) -> SigningKey | None:

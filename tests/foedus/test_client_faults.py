@@ -252,3 +252,13 @@ async def test_a_busy_node_is_asked_again(node: Served, proxy: LyingNode) -> Non
 async def status_of(url: str) -> NodeStatus:
     async with aio.connect(url, timeout=10) as session:
         return await session.status()
+
+
+async def test_before_block_1_the_genesis_document_is_believed_and_not_the_node(node: Served, proxy: LyingNode) -> None:
+    """A node may say for ever that there is no block yet; it gains nothing by it."""
+    proxy.change = lambda path, body: b"a lie" if path.startswith("/v1/state/") else body
+    async with aio.connect(proxy.url, task="toy", genesis=node.node.genesis) as session:
+        assert (await session.task()).spec.id == "toy"
+    async with aio.connect(proxy.url, task="toy", genesis=False) as session:
+        with pytest.raises(foedus.UnverifiedError, match="holds something else"):
+            await session.task()
