@@ -78,7 +78,11 @@ class Dialer:
         self._attempts += 1
         try:
             socket = await self.client.open_frames(mesh.address_of(self._member))
-            theirs = await shake_hands(socket, mesh.hello(), timeout_s=mesh.limits.connect_ms_max / 1000)
+            try:
+                theirs = await shake_hands(socket, mesh.hello(), timeout_s=mesh.limits.connect_ms_max / 1000)
+            except BaseException:
+                await socket.close()  # also when this task is cancelled: nobody else knows of the socket yet
+                raise
         except aiohttp.ClientConnectorCertificateError as error:
             mesh.note_refusal(key, f"another key answers at its address: {error}")
         except (HandshakeRefusedError, aiohttp.WSServerHandshakeError, ssl.SSLError) as error:
