@@ -17,13 +17,16 @@ from weakref import WeakValueDictionary
 from ledger.digest import Digest
 from ledger.payload import CHUNK_BYTES, PayloadDescriptor, Verdict, chunks_of, describe
 from node.background import background_threads
-from node.payloads.errors import IncompletePayloadError, QuotaError, UnknownPayloadError
+from node.payloads.errors import IncompletePayloadError, PayloadError, QuotaError, UnknownPayloadError
 from node.payloads.files import Card, Inventory, PayloadFiles, Scan
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS: Final = 2
+CHUNKS_REMEMBERED_MAX: Final = 8
+"""Chunks kept in memory after they were read: all peers fetch the same ones at about the same time."""
+
 OVERHEAD_BYTES: Final = 16 << 10
 """What a payload counts beside its size, so that quotas also bound how many there are."""
 
@@ -58,6 +61,7 @@ class PayloadStore:
         self._scans: Final[dict[Digest, Scan]] = {}
         self._finishing: Final[dict[Digest, asyncio.Future[Verdict]]] = {}
         self._locks: Final[WeakValueDictionary[Digest, asyncio.Lock]] = WeakValueDictionary()
+        self._reads: Final[dict[tuple[Digest, int], asyncio.Future[bytes]]] = {}
         self._bytes_max: Final = bytes_max
         self._owner_bytes_max: Final = owner_bytes_max
         self._threads: Final = background_threads(THREADS, "payloads")
@@ -258,7 +262,18 @@ class PayloadStore:
         descriptor = self.descriptor(payload_id)
         if not 0 <= index < descriptor.chunk_count:
             return b""
-        return await self._in_thread(self.files.read_chunk, descriptor, index)
+        place = (payload_id, index)
+        reading = self._reads.get(place)
+        if reading is None:
+            reading = asyncio.ensure_future(self._in_thread(self.files.read_chunk, descriptor, index))
+            self._reads[place] = reading
+            while len(self._reads) > CHUNKS_REMEMBERED_MAX:
+                del self._reads[next(iter(self._reads))]
+        try:
+            return await asyncio.shield(reading)
+        except PayloadError:
+            self._reads.pop(place, None)
+            raise
 
     async def read(self, payload_id: Digest, offset: int, length: int) -> bytes:
         """Return bytes of a stored payload (the salt is 0..31), fewer at its end; errors as `read_chunk`."""
@@ -312,6 +327,8 @@ class PayloadStore:
         return lock
 
     def _forget(self, payload_id: Digest) -> None:
+        for place in [place for place in self._reads if place[0] == payload_id]:
+            del self._reads[place]
         self._stored.pop(payload_id, None)
         self._staged.pop(payload_id, None)
         self._scans.pop(payload_id, None)

@@ -89,11 +89,12 @@ class PeerClient:
 
 
 async def _read_body(response: aiohttp.ClientResponse, name: str, path: str, bytes_max: int) -> bytes:
-    body = bytearray()
+    pieces, size = [], 0
     async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > bytes_max:
+        pieces.append(piece)
+        size += len(piece)
+        if size > bytes_max:
             response.close()
             reason = f"at most {bytes_max} bytes were asked for, more came"
             raise PeerRefusedError(peer=name, path=path, status=response.status, reason=reason)
-    return bytes(body)
+    return b"".join(pieces)

@@ -28,7 +28,7 @@ from node.payloads import (
     UnknownPayloadError,
 )
 from node.payloads.sealing import SEAL_BYTES, BrokenSealError, new_key, seal, unseal
-from node.payloads.store import OVERHEAD_BYTES
+from node.payloads.store import CHUNKS_REMEMBERED_MAX, OVERHEAD_BYTES
 from tests.node.depots import make_payload
 
 QUOTA = 64 << 20
@@ -88,6 +88,28 @@ async def test_a_payload_is_read_into_memory_from_any_place(store: PayloadStore,
     store.files.read_into(DESCRIPTOR, offset, memoryview(target))
 
     assert target == PAYLOAD[offset : offset + length]
+
+
+async def test_a_chunk_in_memory_does_not_outlive_its_payload(store: PayloadStore) -> None:
+    await store.add(PAYLOAD)
+    assert await store.read_chunk(ID, 0) == CHUNKS[0]
+
+    await store.delete(ID)
+    with pytest.raises(UnknownPayloadError):
+        await store.read_chunk(ID, 0)
+    assert not store._reads
+
+
+async def test_a_chunk_that_could_not_be_read_is_read_again(store: PayloadStore) -> None:
+    await store.add(PAYLOAD)
+    data = store.files.path / "payloads" / ID.hex() / "data"
+    kept = data.read_bytes()
+    data.write_bytes(kept[:-40])
+    with pytest.raises(DamagedPayloadError):
+        await store.read_chunk(ID, 2)
+
+    data.write_bytes(kept)
+    assert await store.read_chunk(ID, 2) == CHUNKS[2]
 
 
 async def test_chunks_may_come_in_any_order_and_twice(store: PayloadStore) -> None:
@@ -411,7 +433,7 @@ async def test_memory_does_not_grow_with_a_payloads_size(store: PayloadStore) ->
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert peak_bytes < 6 * CHUNK_BYTES
+    assert peak_bytes < (6 + CHUNKS_REMEMBERED_MAX) * CHUNK_BYTES
 
 
 def test_files_need_no_store_to_be_read(tmp_path: Path) -> None:
