@@ -114,4 +114,4 @@ def _until(condition: object, seconds: float) -> None:
         if time.monotonic() > deadline:
             message = f"Flower was not ready within {seconds:.0f} s: see its logs"
             raise TimeoutError(message)
-        time.sleep(0.05)
+        time.sleep(0.05)  # another program's processes tell nobody when they are ready

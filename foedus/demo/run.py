@@ -176,7 +176,7 @@ class _Play:
             if down_since and time.monotonic() - down_since > DOWN_SECONDS:
                 self._restart()
                 down_since = 0.0
-            time.sleep(LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS)  # between two looks at other processes
 
     def settle(self) -> None:
         """Wait until the killed validator has caught up."""
@@ -224,7 +224,7 @@ class _Play:
                 return
             if time.monotonic() > deadline:
                 raise DemoFailedError(f"{otherwise} within {seconds:.0f} s: see {self.processes.logs}")
-            time.sleep(LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS)  # between two looks at other processes
 
     def _all_connected(self) -> bool:
         states = self.watch.nodes.values()
@@ -256,6 +256,6 @@ def _keep_running(watch: Watch, consortium: LocalConsortium, processes: Processe
     try:
         while True:
             processes.require_alive()
-            time.sleep(1)
+            time.sleep(1)  # until a person presses Ctrl-C
     except KeyboardInterrupt:
         console.print("stopping")

@@ -118,7 +118,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return Problem(error.status, code, error.text or error.reason, headers=kept).response()
     except ConnectionError:
         raise
-    except Exception:
+    except Exception:  # a fault of ours in one request: the log has it, the client a code, and the node lives
         log.exception("api.fault", method=request.method, path=request.path)
         return Problem(500, "node.fault", "the node failed to answer: see its log").response()
 

@@ -61,7 +61,7 @@ def until(condition: Callable[[], bool], seconds_max: float, what: str) -> float
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds_max, f"not within {seconds_max:.0f} s: {what}"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)  # between two looks at other processes; what counts is the condition
     return time.monotonic() - began
 
 
