@@ -1,6 +1,6 @@
 """Measurements, never tests: figures with their command. One law: compare within one run, since machines are shared.
 
 python -m benchmarks.round --json         # a big round, its phases, memory and CPU; --flower, --probe
-python -m benchmarks.commit --json        # latency, throughput, memory, restart: n nodes as processes
+python -m benchmarks.consensus --json     # latency, throughput, memory, faults: 4, 7 and 16 nodes as processes
 python -m benchmarks.light_proof --json   # size and cost of a light client's proof
 """

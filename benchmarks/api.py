@@ -25,7 +25,7 @@ from typing import Final
 
 import aiohttp
 
-from benchmarks.commit import Bench, Sender
+from benchmarks.consortium import Bench, Sender
 from foedus.demo.processes import Processes
 from genesis.local import LocalPlan, make_local
 

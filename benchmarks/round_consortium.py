@@ -19,7 +19,7 @@ from typing import Final
 
 import aiohttp
 
-from benchmarks.commit import Bench
+from benchmarks.consortium import Bench
 from benchmarks.round_costs import Costs
 from fl.records import TaskSpec
 from fl.schema import ModelSchema, TensorSpec

@@ -20,7 +20,7 @@ from ledger.block import CertifiedBlock
 from ledger.codec import CodecError
 from ledger.digest import Digest
 from ledger.execution import Execution
-from ledger.fields import Height
+from ledger.fields import Height, View
 from ledger.identity import SigningKey
 from ledger.payload import PayloadDescriptor
 from ledger.state_map import StateMap
@@ -38,6 +38,7 @@ from node.metrics import NodeMetrics
 from node.observation import CannotObserveError, Observation
 from node.payloads import PayloadExchange, PayloadStore
 from node.proposals import Proposals
+from node.repetition import Repetition
 from node.results import ResultBook
 from node.standing import status_of
 from node.store import Store
@@ -47,12 +48,6 @@ from node.transport import GarbageFrameError, Transport
 from node.twin import TwinWatch
 from node.view import NodeStatus
 from node.wire import Channel
-
-HOUSEKEEPING_SECONDS: Final = 0.5
-"""How often results and transactions that still wait are said again."""
-
-RESENT_TRANSACTIONS_MAX: Final = 256
-"""Waiting transactions that are said again at a time."""
 
 COMMITS_REMEMBERED: Final = 256
 """Own transactions whose latency is averaged."""
@@ -167,7 +162,6 @@ class Node:
         self.metrics: Final = NodeMetrics()
         self._queued_at: dict[Digest, float] = {}
         self.commit_ms: deque[float] = deque(maxlen=COMMITS_REMEMBERED)
-        self._waiting_before: set[bytes] = set()
 
     async def start(self) -> None:
         """Start everything, peers first and the HTTP API last."""
@@ -188,7 +182,7 @@ class Node:
         with listening("api.port", api.host, api.port):
             await self.api.start()
         started.push_async_callback(self.api.stop)
-        work = (self.driver.run(), self._keep_house(), self._twins.run())
+        work = (self.driver.run(), self._repetition.run(), self._twins.run())
         self._tasks = [asyncio.create_task(part) for part in work]
         started.push_async_callback(self._cancel_tasks)
         if self._observation.until_ms is not None:
@@ -215,6 +209,7 @@ class Node:
             broadcast=lambda data: self.transport.broadcast(Channel.RESULT, data),
             on_certifiable=self._look_for_work,
         )
+        self._repetition = Repetition(self.transport, self.mempool, self.results, self._primary)
         self.proposals = Proposals(self.chain, self.mempool, self.results, self.application, self.key)
         self.driver = Driver(
             self._replica(),
@@ -355,8 +350,10 @@ class Node:
     def _on_peer_connected(self, peer: int) -> None:
         self.exchange.on_peer_connected(peer)
         self.results.resend()
-        for raw in self.mempool.raws(RESENT_TRANSACTIONS_MAX):
-            self.transport.send(peer, Channel.TRANSACTION, raw)
+        self._repetition.tell(peer)
+
+    def _primary(self) -> int:
+        return self.chain.validators.primary(self.chain.next_height, View(self.driver.view))
 
     def _look_for_work(self) -> None:
         self.driver.look_for_work()
@@ -378,20 +375,10 @@ class Node:
             queued = self._queued_at.pop(transaction_id(raw), None)
             if queued is not None:
                 self.commit_ms.append(1000 * (perf_counter() - queued))
+        if len(self._queued_at) > len(self.mempool):
+            self._queued_at = {key: at for key, at in self._queued_at.items() if key in self.mempool}
         self._appended.set()
         self._appended = asyncio.Event()
-
-    async def _keep_house(self) -> None:
-        """Say again what still waits: a peer that was away or a frame that was lost must not stall it."""
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            self.results.resend()
-            waiting = self.mempool.raws(RESENT_TRANSACTIONS_MAX)
-            for raw in waiting:
-                if raw in self._waiting_before:
-                    self.transport.broadcast(Channel.TRANSACTION, raw)
-            self._waiting_before = set(waiting)
-            self._queued_at = {key: at for key, at in self._queued_at.items() if key in self.mempool}
 
 
 def _limits(config: Config) -> MempoolLimits:

@@ -7,6 +7,8 @@ checks those that others build.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
+from time import perf_counter
 from typing import Final
 
 from fl.application import AGGREGATE
@@ -23,6 +25,9 @@ from node.results import ResultBook
 
 CLAIMS_PER_BLOCK_MAX: Final = 4
 """Results of different tasks in one block."""
+
+BUILDING_SHARE: Final = 4
+"""A proposer executes for a fourth of the view's time-out at most: the others need as long to check its block."""
 
 
 class Proposals:
@@ -70,7 +75,7 @@ class Proposals:
         room = limits.block_bytes_max - sum(map(len, claims))
         waiting = self._mempool.select(self._chain.state, limits.block_transactions_max - len(claims), room)
         return self._chain.build(
-            [*claims, *waiting],
+            chain(claims, _for_a_while(waiting, limits.view_timeout_ms / 1000 / BUILDING_SHARE)),
             now_ms,
             proposer,
             is_verified=self._mempool.__contains__,
@@ -127,3 +132,12 @@ class Proposals:
         nonce = next_nonce(self._chain.state, self._key.public_key)
         for offset, claim in enumerate(self._results.claims()[:CLAIMS_PER_BLOCK_MAX]):
             yield encode(sign_transaction(self._key, self._chain.chain_id, AGGREGATE, nonce + offset, claim))
+
+
+def _for_a_while(raws: list[bytes], seconds: float) -> Iterator[bytes]:
+    """Yield transactions until the time is over; at least one."""
+    until = perf_counter() + seconds
+    for number, raw in enumerate(raws):
+        if number and perf_counter() > until:
+            return
+        yield raw
