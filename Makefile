@@ -1,7 +1,7 @@
 # Everything a person does with this tree. Needs Python >= 3.11, make and git; `make` alone lists the targets.
 #
 # One virtual environment, .venv, in two steps: what `foedus` needs to run (.venv/runs), and beside it the tools
-# and test libraries (.venv/tested). Both are redone when pyproject.toml changes.
+# and test libraries (.venv/tested). Both are redone when pyproject.toml or the C code changes.
 
 PYTHON ?= python3
 ARGS ?=
@@ -55,7 +55,7 @@ $(BIN)/python:
 	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/runs: pyproject.toml | $(BIN)/python
+$(VENV)/runs: pyproject.toml hatch_build.py fl/kernels/exact.c | $(BIN)/python
 	@echo "Installing foedus into $(VENV) (once; about half a minute)"
 	@$(PIP) install -e .
 	@touch $@

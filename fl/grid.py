@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.kernels import EXACT_MAX, library
 from fl.rounding import add_quotient_half_even
 from fl.schema import ModelSchema, TensorSpec
 from ledger.payload import Verdict
@@ -261,11 +262,15 @@ def add_aggregate(
         shift: `model_shift` of the tensor.
     """
     saturated = 0
+    compiled = library()
+    scale, divisor = 1 << max(shift, 0), denominator << max(-shift, 0)
+    if compiled is not None and model.data.contiguous and max(WORD_MAX * denominator * scale, divisor) < EXACT_MAX:
+        return compiled.add(model, numerator, scale, divisor, MODEL_WORD_MIN, MODEL_WORD_MAX)
     for place in _chunks(0, len(model)):
         share = numerator[place].astype(np.int64)
         if shift > 0:
             share <<= shift
-        words = add_quotient_half_even(model[place].astype(np.int64), share, denominator << max(-shift, 0))
+        words = add_quotient_half_even(model[place].astype(np.int64), share, divisor)
         if words.max() > MODEL_WORD_MAX or words.min() < MODEL_WORD_MIN:
             saturated += int(np.count_nonzero((words > MODEL_WORD_MAX) | (words < MODEL_WORD_MIN)))
             np.clip(words, MODEL_WORD_MIN, MODEL_WORD_MAX, out=words)

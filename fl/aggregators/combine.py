@@ -8,10 +8,11 @@ from typing import Final, TypeAlias, TypeVar, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.aggregators.order_statistics import middle_sum
+from fl.aggregators.order_statistics import middle_sum, network_table
 from fl.aggregators.plan import Linear, Middle, Plan
 from fl.aggregators.rows import Rows
 from fl.grid import WORD_MAX
+from fl.kernels import ROWS_MAX, fits, library
 
 Neighbourhoods: TypeAlias = tuple[tuple[int, ...], ...]
 
@@ -39,7 +40,7 @@ class LastPass:
             case Middle(drop) if self.neighbourhoods is None:
                 return middle_sum(words, drop)
             case Middle(drop):
-                return middle_sum(_mixed(words, self.neighbourhoods), drop)
+                return _middle_mixed_sum(words, self.neighbourhoods, drop)
             case _:
                 assert_never(self.plan)
 
@@ -75,7 +76,12 @@ def last_pass(rows: Rows, plan: Plan, neighbourhoods: Neighbourhoods | None) -> 
 
 def _weighted_sum(words: NDArray[np.int16], coefficients: tuple[int, ...]) -> NDArray[np.int32] | NDArray[np.int64]:
     """Return sum_i c_i u_i; in int32 where that provably suffices."""
-    if WORD_MAX * sum(coefficients) <= INT32_MAX:
+    compiled, narrow = library(), WORD_MAX * sum(coefficients) <= INT32_MAX
+    if compiled is not None and fits(words):
+        return (
+            compiled.weighted_sum_32(words, coefficients) if narrow else compiled.weighted_sum_64(words, coefficients)
+        )
+    if narrow:
         return _accumulated(words, coefficients, np.zeros(words.shape[1], np.int32))
     return _accumulated(words, coefficients, np.zeros(words.shape[1], np.int64))
 
@@ -88,6 +94,17 @@ def _accumulated(words: NDArray[np.int16], coefficients: tuple[int, ...], total:
             np.multiply(product, coefficient, out=product)
             np.add(total, product, out=total)
     return total
+
+
+def _middle_mixed_sum(
+    words: NDArray[np.int16], neighbourhoods: Neighbourhoods, drop: int
+) -> NDArray[np.int32] | NDArray[np.int64]:
+    compiled = library()
+    if compiled is not None and fits(words) and len(words) <= ROWS_MAX:
+        everybody = set(range(len(words)))
+        outside = [sorted(everybody - set(hood)) for hood in neighbourhoods]
+        return compiled.middle_mixed_sum(words, drop, network_table(len(words), drop), outside)
+    return middle_sum(_mixed(words, neighbourhoods), drop)
 
 
 def _mixed(words: NDArray[np.int16], neighbourhoods: Neighbourhoods) -> NDArray[np.int32]:

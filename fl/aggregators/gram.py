@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fl.aggregators.products import sums_of_products
 from fl.aggregators.rows import Rows
+from fl.kernels import fits, library
 
 Gram: TypeAlias = tuple[tuple[int, ...], ...]
 """n x n, symmetric: the inner products of rows i and j, in squared grid units of the smallest exponent."""
@@ -29,9 +31,7 @@ def gram_matrix(rows: Rows) -> Gram:
     for run in rows.runs():
         part = np.zeros((count, count), np.int64)
         for place in rows.places(run.start, run.stop):
-            words = rows.chunk(place).astype(np.int32)
-            for row in range(count):
-                part[row, row:] += sums_of_products(words[row], words[row:])
+            part += _upper_triangle(rows.chunk(place))
         part += np.triu(part, 1).T
         scale = 2 * (run.exponent - rows.exponent_min)
         total = [
@@ -39,6 +39,17 @@ def gram_matrix(rows: Rows) -> Gram:
             for pair in zip(total, part.tolist(), strict=True)
         ]
     return tuple(tuple(line) for line in total)
+
+
+def _upper_triangle(words: NDArray[np.int16]) -> NDArray[np.int64]:
+    compiled = library()
+    if compiled is not None and fits(words):
+        return compiled.gram(words)
+    products = np.zeros((len(words), len(words)), np.int64)
+    wide = words.astype(np.int32)
+    for row in range(len(words)):
+        products[row, row:] = sums_of_products(wide[row], wide[row:])
+    return products
 
 
 def squared_distances(gram: Gram) -> Gram:

@@ -15,6 +15,8 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.kernels import ROWS_MAX, fits, library
+
 WordT = TypeVar("WordT", np.int16, np.int32)
 
 NETWORK_ROWS_MAX: Final = 64
@@ -31,7 +33,7 @@ class Comparator:
     high_read: bool
 
 
-def middle_sum(rows: NDArray[WordT], drop: int) -> NDArray[np.int64]:
+def middle_sum(rows: NDArray[WordT], drop: int) -> NDArray[np.int32] | NDArray[np.int64]:
     """Return each column's sum without its `drop` lowest and `drop` highest values.
 
     Args:
@@ -43,6 +45,9 @@ def middle_sum(rows: NDArray[WordT], drop: int) -> NDArray[np.int64]:
     """
     count = rows.shape[0]
     assert 0 <= drop <= (count - 1) // 2, f"cannot drop {drop} values on each side of {count}"
+    compiled = library()
+    if compiled is not None and count <= ROWS_MAX and fits(rows):
+        return compiled.middle_sum(rows, drop, network_table(count, drop))
     if count <= NETWORK_ROWS_MAX:
         return network_middle_sum(rows, drop)
     return sorted_middle_sum(rows, drop)
@@ -93,6 +98,13 @@ def network(count: int, drop: int) -> tuple[Comparator, ...]:
         classes[low] = classes[high] = None
         read[low] = read[high] = True
     return tuple(reversed(kept))
+
+
+@cache
+def network_table(count: int, drop: int) -> NDArray[np.int32]:
+    """Return `network` as rows of low place, high place and what is read later: 1 low, 2 high, 3 both."""
+    rows = [(one.low, one.high, one.low_read + 2 * one.high_read) for one in network(count, drop)]
+    return np.array(rows, np.int32).reshape(-1, 3)
 
 
 def _merge_exchange(count: int) -> list[tuple[int, int]]:

@@ -10,6 +10,8 @@ from fl.aggregators.errors import UpdateRangeError
 from fl.aggregators.products import sums_of_products
 from fl.aggregators.rows import Rows
 from fl.grid import WORD_MAX
+from fl.kernels import fits, library
+from fl.schema import Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +36,37 @@ def survey(rows: Rows, f: int) -> Survey:
         UpdateRangeError: a word is beyond `WORD_MAX`.
 
     Formula: |u|^2 = sum over tensors of 4^(e_t - e_min) * sum of q^2.
-    Cost: O(n d), two reads of the words.
+    Cost: O(n d), one read of the words (two without the compiled library).
     """
-    peaks = tuple(sorted(_row_peaks(rows, start, stop), reverse=True)[f] for start, stop in _tensor_bounds(rows))
+    peaks: list[int] = []
     totals = [0] * rows.count
-    for run in rows.runs():
-        squares = np.zeros(rows.count, np.int64)
-        for place in rows.places(run.start, run.stop):
-            words = rows.words[:, place].astype(np.int32)
-            squares += sums_of_products(words, words)
-        scale = 2 * (run.exponent - rows.exponent_min)
-        totals = [total + (square << scale) for total, square in zip(totals, squares.tolist(), strict=True)]
-    return Survey(tuple(totals), peaks)
+    for segment in rows.segments:
+        magnitudes, squares = _measured(rows, segment)
+        peaks.append(sorted(magnitudes, reverse=True)[f])
+        scale = 2 * (segment.exponent - rows.exponent_min)
+        totals = [total + (square << scale) for total, square in zip(totals, squares, strict=True)]
+    return Survey(tuple(totals), tuple(peaks))
 
 
-def _tensor_bounds(rows: Rows) -> list[tuple[int, int]]:
-    return [(segment.start, segment.stop) for segment in rows.segments]
-
-
-def _row_peaks(rows: Rows, start: int, stop: int) -> list[int]:
-    """Return each row's largest magnitude in one tensor."""
-    words = rows.words[:, start:stop]
+def _measured(rows: Rows, segment: Segment) -> tuple[list[int], list[int]]:
+    """Return each row's largest magnitude and sum of squares in one tensor."""
+    words = rows.words[:, segment.start : segment.stop]
+    compiled = library()
+    if compiled is not None and fits(words):
+        magnitudes, squares = compiled.survey(words)
+        _require_range(magnitudes)
+        return magnitudes, squares
     highest, lowest = words.max(axis=1).tolist(), words.min(axis=1).tolist()
-    peaks = [max(high, -low) for high, low in zip(highest, lowest, strict=True)]
-    for row, peak in enumerate(peaks):
-        if peak > WORD_MAX:
-            raise UpdateRangeError(row=row, magnitude=peak, word_max=WORD_MAX)
-    return peaks
+    magnitudes = [max(high, -low) for high, low in zip(highest, lowest, strict=True)]
+    _require_range(magnitudes)
+    total = np.zeros(rows.count, np.int64)
+    for place in rows.places(segment.start, segment.stop):
+        wide = rows.words[:, place].astype(np.int32)
+        total += sums_of_products(wide, wide)
+    return magnitudes, total.tolist()
+
+
+def _require_range(magnitudes: list[int]) -> None:
+    for row, magnitude in enumerate(magnitudes):
+        if magnitude > WORD_MAX:
+            raise UpdateRangeError(row=row, magnitude=magnitude, word_max=WORD_MAX)

@@ -69,7 +69,7 @@ def test_only_what_the_wheel_is_made_of_enters_the_build() -> None:
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
     admitted = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
-    assert admitted == {*PACKAGES, "LICENSE", "README.md", "docker/init.sh", "pyproject.toml"}
+    assert admitted == {*PACKAGES, "LICENSE", "README.md", "docker/init.sh", "hatch_build.py", "pyproject.toml"}
 
 
 def test_ports_are_published_on_loopback_only() -> None:

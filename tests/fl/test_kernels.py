@@ -1,0 +1,149 @@
+"""The compiled passes give numpy's integers, and an installation does without them where it must."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec import structs
+from numpy.typing import NDArray
+
+from fl.aggregators import RuleSpec, aggregate
+from fl.grid import MODEL_WORD_MAX, MODEL_WORD_MIN, WORD_MAX, add_aggregate
+from fl.kernels import ROWS_MAX, Library, library, without_library
+from fl.schema import Segment
+
+ROOT = Path(__file__).parents[2]
+SIZES = (1, 2, 3, 4, 5, 8, 13, 32, 63, 64, 65, 100, 127, 128, 129, 200)
+RULES = (
+    RuleSpec("weighted-mean/1", 0),
+    RuleSpec("median/1", 0),
+    RuleSpec("trimmed-mean/1", 0),
+    RuleSpec("trimmed-mean/1", 0, pre=("nnm/1",)),
+    RuleSpec("multi-krum/1", 0, pre=("arc/1",)),
+    RuleSpec("trimmed-mean/1", 0, pre=("arc/1", "nnm/1")),
+)
+
+
+@pytest.fixture(scope="module")
+def compiled() -> Library:
+    found = library()
+    if found is None:
+        pytest.skip("the kernels are not compiled here: is there a C compiler?")
+    return found
+
+
+def words_of(seed: int, shape: tuple[int, int]) -> NDArray[np.int16]:
+    """Words of every size, many of them equal, at the ends or 0."""
+    dice = np.random.default_rng(seed)
+    words = dice.integers(-WORD_MAX, WORD_MAX + 1, shape).astype(np.int16)
+    words[dice.random(shape) < 0.2] = WORD_MAX
+    words[dice.random(shape) < 0.2] = -WORD_MAX
+    words[dice.random(shape) < 0.1] = 0
+    return words
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("count", SIZES)
+@pytest.mark.parametrize("spec", RULES, ids=lambda spec: "+".join((spec.rule, *spec.pre)))
+def test_every_rule_gives_the_same_integers_with_and_without_compiled_code(spec: RuleSpec, count: int) -> None:
+    f = max(0, (count - 3) // 3)
+    columns = 1 + (count * 37) % 301
+    whole = words_of(count, (count, columns + 7))
+    cut = columns // 2
+    segments = (Segment(0, cut, -3), Segment(cut, columns, 2)) if cut else (Segment(0, columns, 0),)
+    words = whole[:, 3 : 3 + columns]
+
+    def result() -> tuple[object, ...]:
+        done = aggregate(
+            structs.replace(spec, f=f), words, range(1, count + 1), segments, clip_norm=40_000, chunk_words=97
+        )
+        return done.numerator.tolist(), done.norms_squared, done.peaks, done.retained, done.clip_factors
+
+    if spec.rule == "multi-krum/1" and count < 2 * f + 3:
+        pytest.skip("multi-Krum needs more rows")
+    here = result()
+    with without_library():
+        assert result() == here
+
+
+@pytest.mark.parametrize("fill", [WORD_MAX, -WORD_MAX])
+def test_long_rows_of_the_largest_words_do_not_overflow(compiled: Library, fill: int) -> None:
+    words = np.full((3, 300_001), fill, np.int16)
+
+    peaks, squares = compiled.survey(words)
+
+    assert peaks == [WORD_MAX] * 3
+    assert squares == [WORD_MAX**2 * 300_001] * 3
+    assert np.triu(compiled.gram(words)).tolist() == np.triu(np.full((3, 3), WORD_MAX**2 * 300_001)).tolist()
+    assert set(compiled.middle_sum(np.repeat(words[:1], ROWS_MAX, 0), 0, np.empty((0, 3), np.int32)).tolist()) == {
+        fill * ROWS_MAX
+    }
+
+
+def test_a_word_out_of_range_is_noticed(compiled: Library) -> None:
+    words = np.zeros((2, 9_000), np.int16)
+    words[1, 8_999] = -32_768
+
+    assert compiled.survey(words)[0] == [0, 32_768]
+
+
+def nearest(model: Sequence[int], numerator: Sequence[int], scale: Fraction, denominator: int) -> list[int]:
+    """The exact sum, rounded half-even by Python, within a model's words."""
+    exact = [round(base + Fraction(part) * scale / denominator) for base, part in zip(model, numerator, strict=True)]
+    return [min(max(word, MODEL_WORD_MIN), MODEL_WORD_MAX) for word in exact]
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("shift", [-13, -3, 0, 1, 7, 18])
+@pytest.mark.parametrize("denominator", [1, 2, 3, 6, 10, 77, 1 << 15, 100 * 99])
+@pytest.mark.parametrize("wide", [False, True])
+def test_one_division_rounded_half_even_on_the_sum(shift: int, denominator: int, *, wide: bool) -> None:
+    dice = np.random.default_rng(denominator * 100 + shift)
+    bound = min(WORD_MAX * denominator, 2**31 - 1)
+    numerator: NDArray[np.int32] | NDArray[np.int64] = dice.integers(-bound, bound + 1, 1_000)
+    if not wide:
+        numerator = numerator.astype(np.int32)
+    numerator[:500] //= max(1, bound // 50)  # small ones tie often
+    model = dice.integers(-(2**31), 2**31, 1_000).astype(np.int32)
+    model[:750] //= 2**20
+    expected = nearest(model.tolist(), numerator.tolist(), Fraction(2) ** shift, denominator)
+    outside = sum(
+        not MODEL_WORD_MIN <= round(base + Fraction(part) * Fraction(2) ** shift / denominator) <= MODEL_WORD_MAX
+        for base, part in zip(model.tolist(), numerator.tolist(), strict=True)
+    )
+    again = model.copy()
+
+    assert add_aggregate(model, numerator, denominator, shift) == outside
+    assert model.tolist() == expected
+    with without_library():
+        assert add_aggregate(again, numerator, denominator, shift) == outside
+    assert again.tolist() == expected
+
+
+def built(tmp_path: Path, compiler: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "fl" / "kernels").mkdir(parents=True)
+    shutil.copy(ROOT / "fl" / "kernels" / "exact.c", tmp_path / "fl" / "kernels")
+    shutil.copy(ROOT / "hatch_build.py", tmp_path)
+    command = [sys.executable, str(tmp_path / "hatch_build.py")]
+    environment = {**os.environ, "CC": compiler}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_an_installation_without_a_compiler_says_so_and_runs_on_numpy(tmp_path: Path) -> None:
+    done = built(tmp_path, "no-such-compiler")
+
+    assert done.returncode == 1
+    assert "aggregation will run on numpy" in done.stderr
+    assert not list(tmp_path.rglob("*.so"))
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_an_installation_with_a_compiler_has_the_kernels(tmp_path: Path) -> None:
+    assert built(tmp_path, "cc").returncode == 0
+    assert (tmp_path / "fl" / "kernels" / "_exact.so").stat().st_size > 10_000
