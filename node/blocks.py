@@ -6,7 +6,7 @@ The replica verifies each block's certificate; this module only bounds what it r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 
 import structlog
 from aiohttp import web
@@ -15,8 +15,7 @@ from msgspec import Meta
 from ledger.block import BLOCK_BYTES_MAX, CertifiedBlock
 from ledger.codec import CodecError, Record, decode, encode
 from ledger.fields import Height
-from node.store import Store
-from node.transport import PeerRefusedError, PeerUnreachableError, Transport
+from node.transport import Links, PeerRefusedError, PeerUnreachableError
 
 BLOCKS_PATH: Final = "/peer/blocks"
 BLOCKS_MAX: Final = 256
@@ -35,10 +34,18 @@ class BlockRange(Record):
     blocks: Annotated[tuple[bytes, ...], Meta(max_length=BLOCKS_MAX)]
 
 
+class ServedBlocks(Protocol):
+    """Where this node's blocks are."""
+
+    def encoded_blocks(self, from_height: Height, *, limit: int, bytes_max: int) -> list[bytes]:
+        """Return encoded `CertifiedBlock`s from a height on, ascending, the first one always."""
+        ...
+
+
 class BlockExchange:
     """Serves this node's blocks and fetches those of others."""
 
-    def __init__(self, transport: Transport, store: Store) -> None:
+    def __init__(self, transport: Links, store: ServedBlocks) -> None:
         """Register the route; before `transport.start()`."""
         self._transport = transport
         self._store = store

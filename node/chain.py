@@ -6,7 +6,7 @@ A block is executed once, when it is built or checked; the outcome is kept until
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -26,7 +26,7 @@ from ledger.fields import Height
 from ledger.parameters import ConsensusParameters
 from ledger.state_map import StateMap
 from ledger.validators import ValidatorSet
-from node.store import Store
+from node.store import Tip
 
 EXECUTIONS_MAX: Final = 8
 """Outcomes kept for one height; proposals of more views than this are executed again when they are decided."""
@@ -38,11 +38,31 @@ class DivergedError(Exception):
     """A quorum certified a block that this node executes differently: it must stop, the network must not."""
 
 
+class BlockLog(Protocol):
+    """Where blocks and the state after the last one become durable."""
+
+    def plant(self, genesis_state: StateMap) -> None:
+        """Keep the state before block 1, unless a state is kept already."""
+        ...
+
+    def tip(self) -> Tip | None:
+        """Return the last block's height, id and time; None before the first block."""
+        ...
+
+    def load_state(self) -> StateMap:
+        """Return the state after the last block."""
+        ...
+
+    def append(self, certified: CertifiedBlock, execution: Execution) -> None:
+        """Append a decided block with all its effects, or nothing of it; durable when it returns."""
+        ...
+
+
 class Chain:
     """Blocks, state and what is in force for the next height."""
 
     def __init__(
-        self, store: Store, application: Application, chain_id: Digest, genesis_state: StateMap, genesis_time_ms: int
+        self, store: BlockLog, application: Application, chain_id: Digest, genesis_state: StateMap, genesis_time_ms: int
     ) -> None:
         """Take up the chain where the store has it.
 

@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from time import perf_counter, time_ns
-from typing import Final, assert_never
+from typing import Final
 
 import structlog
 
-from consensus import Replica
 from fl.application import FederatedLearning
 from genesis.document import GenesisDocument, initial_state
-from ledger.application import RefusalError
 from ledger.block import CertifiedBlock
-from ledger.codec import CodecError
 from ledger.digest import Digest
 from ledger.execution import Execution
-from ledger.fields import Height, View
+from ledger.fields import Height
 from ledger.identity import SigningKey
-from ledger.payload import PayloadDescriptor
 from ledger.state_map import StateMap
 from ledger.transaction import transaction_id
 from ledger.validators import ValidatorSet
@@ -31,20 +26,17 @@ from node.api.server import ApiServer
 from node.blocks import BlockExchange
 from node.chain import Chain
 from node.config import Config
-from node.driver import Driver
+from node.core import Core
 from node.listening import listening
-from node.mempool import Mempool, MempoolError, MempoolLimits
+from node.mempool import Mempool, MempoolLimits
 from node.metrics import NodeMetrics
 from node.observation import CannotObserveError, Observation
 from node.payloads import PayloadExchange, PayloadStore
-from node.proposals import Proposals
-from node.repetition import Repetition
-from node.results import ResultBook
 from node.standing import status_of
 from node.store import Store
 from node.tls import TransportIdentity
 from node.tokens import TokenBook
-from node.transport import GarbageFrameError, Transport
+from node.transport import Transport
 from node.twin import TwinWatch
 from node.view import NodeStatus
 from node.wire import Channel
@@ -58,49 +50,6 @@ log = structlog.get_logger(__name__)
 def clock_ms() -> int:
     """Milliseconds since 1970-01-01 UTC by this machine's clock."""
     return time_ns() // 1_000_000
-
-
-class Network:
-    """`node.driver.Network` over the transport."""
-
-    def __init__(self, transport: Transport, blocks: BlockExchange) -> None:
-        """Put consensus frames on `transport`, fetch blocks through `blocks`."""
-        self._transport = transport
-        self._blocks = blocks
-
-    def broadcast(self, data: bytes) -> None:
-        """Send a consensus message to all."""
-        self._transport.broadcast(Channel.CONSENSUS, data)
-
-    def send(self, validator: int, data: bytes) -> None:
-        """Send a consensus message to one."""
-        self._transport.send(validator, Channel.CONSENSUS, data)
-
-    async def fetch_blocks(self, first: Height, last: Height, validators: Sequence[int]) -> list[CertifiedBlock]:
-        """Return certified blocks from `first` on, as many as anybody gave."""
-        return await self._blocks.fetch(first, last, validators)
-
-
-class Payloads:
-    """`node.results.Payloads` over store and exchange."""
-
-    def __init__(self, store: PayloadStore, exchange: PayloadExchange, owner: str) -> None:
-        """Keep what this node makes under the name `owner`."""
-        self._store = store
-        self._exchange = exchange
-        self._owner = owner
-
-    async def obtain(self, descriptor: PayloadDescriptor) -> None:
-        """Return once a payload is here, fetched from peers when it was not."""
-        await self._exchange.obtain(descriptor)
-
-    def read_into(self, descriptor: PayloadDescriptor, offset: int, target: memoryview) -> None:
-        """Fill `target` with a payload's bytes from `offset` on; for worker threads."""
-        self._store.files.read_into(descriptor, offset, target)
-
-    async def keep(self, descriptor: PayloadDescriptor, payload: memoryview, chunk_hashes: bytes) -> None:
-        """Store a payload durably."""
-        await self._store.add_hashed(descriptor, payload, chunk_hashes, owner=self._owner)
 
 
 class Node:
@@ -156,7 +105,6 @@ class Node:
         self._twins = self._twin_watch(identity)
         self.transport.add_routes(self._twins.routes())
         self._blocks = BlockExchange(self.transport, self.store)
-        self._connected_validators = self.chain.validators
         self._tasks: list[asyncio.Task[None]] = []
         self._appended = asyncio.Event()
         self.metrics: Final = NodeMetrics()
@@ -175,15 +123,13 @@ class Node:
         with listening("peer.port", peer.host, peer.port):
             await self.transport.start()
         started.push_async_callback(self.transport.stop)
-        await self.exchange.start()
-        started.push_async_callback(self.exchange.stop)
-        started.push_async_callback(self.results.stop)
+        await self.core.start()
+        started.push_async_callback(self.core.stop)
         self.api = self._api_server()
         with listening("api.port", api.host, api.port):
             await self.api.start()
         started.push_async_callback(self.api.stop)
-        work = (self.driver.run(), self._repetition.run(), self._twins.run())
-        self._tasks = [asyncio.create_task(part) for part in work]
+        self._tasks = [asyncio.create_task(part) for part in (*self.core.parts(), self._twins.run())]
         started.push_async_callback(self._cancel_tasks)
         if self._observation.until_ms is not None:
             log.warning("observation.begun", signs_nothing_until_block_of_ms=self._observation.until_ms)
@@ -199,28 +145,23 @@ class Node:
         return ApiServer(self, self.metrics, host=api.host, port=api.port, tls=context, rules=rules)
 
     def _assemble(self) -> None:
-        self.exchange = PayloadExchange(
-            self.transport, self.payload_store, self.key, self.chain_id, self.chain.validators
-        )
-        self.results = ResultBook(
+        self.core = Core(
+            self.config.node.name,
             self.key,
-            self.chain_id,
-            Payloads(self.payload_store, self.exchange, self.config.node.name),
-            broadcast=lambda data: self.transport.broadcast(Channel.RESULT, data),
-            on_certifiable=self._look_for_work,
-        )
-        self._repetition = Repetition(self.transport, self.mempool, self.results, self._primary)
-        self.proposals = Proposals(self.chain, self.mempool, self.results, self.application, self.key)
-        self.driver = Driver(
-            self._replica(),
-            self.chain,
-            self.proposals,
-            Network(self.transport, self._blocks),
-            self.store,
-            clock_ms=clock_ms,
-            on_appended=self._on_block,
+            self.application,
+            store=self.store,
+            chain=self.chain,
+            mempool=self.mempool,
+            payload_store=self.payload_store,
+            links=self.transport,
+            blocks=self._blocks,
+            observation=self._observation,
             metrics=self.metrics,
+            clock_ms=clock_ms,
+            on_block=self._on_block,
         )
+        self.driver, self.results, self.exchange = self.core.driver, self.core.results, self.core.exchange
+        self._connected_validators = self.chain.validators
 
     async def wait(self) -> None:
         """Wait until a part fails.
@@ -251,11 +192,9 @@ class Node:
             MempoolError: it cannot be queued.
             RefusalError: the application does not let it wait.
         """
-        identity, new = self.mempool.add(raw, self.chain.state)
+        identity, new = self.core.submit(raw)
         if new:
             self._queued_at[identity] = perf_counter()
-            self.transport.broadcast(Channel.TRANSACTION, raw)
-            self.driver.look_for_work()
         return identity
 
     @property
@@ -305,63 +244,14 @@ class Node:
         own = None if index is None else self.chain.validators.members[index]
         return TwinWatch(identity, own, "" if own is None else self.transport.address_of(own))
 
-    def _replica(self) -> Replica:
-        height = self.chain.next_height
-        return Replica(
-            self.chain_id,
-            self.key,
-            self.chain.parameters,
-            self.chain.validators,
-            height=height,
-            parent_id=self.chain.tip_id,
-            safety=self.store.safety(height),
-            boot_epoch=self.store.boot_epoch,
-            tip=self.store.certified_block(self.chain.height),
-            observe_until_ms=self._observation.until_ms,
-        )
-
     def _on_frame(self, peer: int, channel: Channel, data: bytes) -> None:
-        try:
-            match channel:
-                case Channel.CONSENSUS:
-                    self.driver.take_message(data)
-                case Channel.TRANSACTION:
-                    self._take_transaction(data)
-                case Channel.RESULT:
-                    self.results.take_vote(data)
-                case Channel.PAYLOAD:
-                    self.exchange.on_frame(peer, data)
-                case _:
-                    assert_never(channel)
-        except CodecError as error:
-            raise GarbageFrameError(str(error)) from error
-
-    def _take_transaction(self, raw: bytes) -> None:
-        try:
-            _, new = self.mempool.add(raw, self.chain.state)
-        except (MempoolError, RefusalError) as error:
-            if isinstance(error, MempoolError) and error.code == "transaction.malformed":
-                raise GarbageFrameError(str(error)) from error
-            log.debug("transaction.not_queued", error=str(error))
-        else:
-            if new:
-                self.driver.look_for_work()
+        self.core.on_frame(peer, channel, data)
 
     def _on_peer_connected(self, peer: int) -> None:
-        self.exchange.on_peer_connected(peer)
-        self.results.resend()
-        self._repetition.tell(peer)
-
-    def _primary(self) -> int:
-        return self.chain.validators.primary(self.chain.next_height, View(self.driver.view))
-
-    def _look_for_work(self) -> None:
-        self.driver.look_for_work()
+        self.core.on_peer_connected(peer)
 
     def _on_block(self, certified: CertifiedBlock, execution: Execution) -> None:
         self.metrics.take_block(execution)
-        if self._observation.note_block(certified.block.header.time_ms):
-            log.info("observation.ended", height=certified.block.header.height)
         for receipt in execution.receipts:
             for event in receipt.events:
                 log.info("event", height=certified.block.header.height, kind=event.kind, subject=event.subject)
@@ -370,7 +260,6 @@ class Node:
         if execution.next_validators != self._connected_validators:
             self._connected_validators = execution.next_validators
             self.transport.update_validators(execution.next_validators)
-            self.exchange.update_validators(execution.next_validators)
         for raw in certified.block.transactions:
             queued = self._queued_at.pop(transaction_id(raw), None)
             if queued is not None:

@@ -8,13 +8,24 @@ block of the start plus that is surely one. The moment is kept in the store unti
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from ledger.parameters import ConsensusParameters
 from ledger.validators import ValidatorSet
-from node.store import Store
 
 OBSERVE_UNTIL_KEY: Final = "observe_until_ms"
+
+
+class Facts(Protocol):
+    """Where a node keeps what concerns it alone."""
+
+    def meta(self, key: str) -> bytes | None:
+        """Return a fact."""
+        ...
+
+    def set_meta(self, key: str, value: bytes) -> None:
+        """Keep a fact; durable when it returns."""
+        ...
 
 
 class CannotObserveError(ValueError):
@@ -32,7 +43,7 @@ class CannotObserveError(ValueError):
 class Observation:
     """Until when this node only looks on."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Facts) -> None:
         """Take up what an earlier start has begun."""
         self._store: Final = store
         kept = store.meta(OBSERVE_UNTIL_KEY)

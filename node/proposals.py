@@ -6,7 +6,7 @@ checks those that others build.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from time import perf_counter
 from typing import Final
@@ -34,7 +34,14 @@ class Proposals:
     """Builds and checks blocks on top of the chain."""
 
     def __init__(
-        self, chain: Chain, mempool: Mempool, results: ResultBook, application: Application, key: SigningKey
+        self,
+        chain: Chain,
+        mempool: Mempool,
+        results: ResultBook,
+        application: Application,
+        key: SigningKey,
+        *,
+        monotonic_s: Callable[[], float] = perf_counter,
     ) -> None:
         """Put the sources together.
 
@@ -44,12 +51,14 @@ class Proposals:
             results: holds this node's and its peers' round results.
             application: knows deadlines.
             key: the validator's, which signs the transactions that carry results.
+            monotonic_s: a clock that measures how long a block has been built.
         """
         self._chain = chain
         self._mempool = mempool
         self._results = results
         self._application = application
         self._key = key
+        self._monotonic_s = monotonic_s
         self._follow_rounds()
 
     def has_work(self, now_ms: int) -> bool:
@@ -74,8 +83,9 @@ class Proposals:
         claims = list(self._claim_transactions())
         room = limits.block_bytes_max - sum(map(len, claims))
         waiting = self._mempool.select(self._chain.state, limits.block_transactions_max - len(claims), room)
+        until_s = self._monotonic_s() + limits.view_timeout_ms / 1000 / BUILDING_SHARE
         return self._chain.build(
-            chain(claims, _for_a_while(waiting, limits.view_timeout_ms / 1000 / BUILDING_SHARE)),
+            chain(claims, self._in_time(waiting, until_s)),
             now_ms,
             proposer,
             is_verified=self._mempool.__contains__,
@@ -133,11 +143,9 @@ class Proposals:
         for offset, claim in enumerate(self._results.claims()[:CLAIMS_PER_BLOCK_MAX]):
             yield encode(sign_transaction(self._key, self._chain.chain_id, AGGREGATE, nonce + offset, claim))
 
-
-def _for_a_while(raws: list[bytes], seconds: float) -> Iterator[bytes]:
-    """Yield transactions until the time is over; at least one."""
-    until = perf_counter() + seconds
-    for number, raw in enumerate(raws):
-        if number and perf_counter() > until:
-            return
-        yield raw
+    def _in_time(self, raws: list[bytes], until_s: float) -> Iterator[bytes]:
+        """Yield transactions until the time is over; at least one."""
+        for number, raw in enumerate(raws):
+            if number and self._monotonic_s() > until_s:
+                return
+            yield raw

@@ -12,7 +12,7 @@ from typing import Final
 
 from node.mempool import Mempool
 from node.results import ResultBook
-from node.transport import Transport
+from node.transport import Links
 from node.wire import Channel
 
 PAUSE_SECONDS: Final = 0.5
@@ -25,7 +25,7 @@ TO_PRIMARY_MAX: Final = 32
 class Repetition:
     """Repeats until cancelled."""
 
-    def __init__(self, transport: Transport, mempool: Mempool, results: ResultBook, primary: Callable[[], int]) -> None:
+    def __init__(self, transport: Links, mempool: Mempool, results: ResultBook, primary: Callable[[], int]) -> None:
         """Know what may wait, and who is to propose now."""
         self._transport = transport
         self._mempool = mempool

@@ -22,7 +22,7 @@ from node.payloads.publication import Publication
 from node.payloads.pull import Pull
 from node.payloads.serving import PayloadServer
 from node.payloads.store import PayloadStore
-from node.transport import GarbageFrameError, Transport
+from node.transport import GarbageFrameError, Links
 from node.wire import (
     Acknowledged,
     Announcement,
@@ -57,7 +57,7 @@ class PayloadExchange:
     """
 
     def __init__(
-        self, transport: Transport, store: PayloadStore, key: SigningKey, chain_id: Digest, validators: ValidatorSet
+        self, transport: Links, store: PayloadStore, key: SigningKey, chain_id: Digest, validators: ValidatorSet
     ) -> None:
         self._transport: Final = transport
         self._store: Final = store

@@ -268,6 +268,10 @@ class PayloadFiles:
         with typed("noting that a payload is wanted again"):
             note(self._erasures, payload_id, erased=False)
 
+    def is_staged(self, payload_id: Digest) -> bool:
+        """Tell whether a payload is being received, as far as the disk knows."""
+        return self._place("staging", payload_id).exists()
+
     def discard(self, payload_id: Digest) -> None:
         """Drop a staged payload."""
         with typed("discarding a staged payload"):

@@ -20,7 +20,7 @@ from ledger.payload import Acknowledgement, AvailabilityCertificate, PayloadDesc
 from ledger.validators import ValidatorSet
 from node.payloads.pushing import push
 from node.payloads.store import PayloadStore
-from node.transport import Transport
+from node.transport import Links
 from node.wire import Acknowledged, Channel, encode_payload_frame, sign_announcement, verify_acknowledged
 
 _log: Final = structlog.get_logger("node.payloads")
@@ -36,7 +36,7 @@ class Publication:
         self,
         descriptor: PayloadDescriptor,
         store: PayloadStore,
-        transport: Transport,
+        transport: Links,
         key: SigningKey,
         chain_id: Digest,
         validators: ValidatorSet,

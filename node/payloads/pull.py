@@ -18,7 +18,7 @@ from ledger.payload import CHUNK_BYTES, PayloadDescriptor, Verdict
 from node.payloads.errors import ChunkMismatchError, RootMismatchError
 from node.payloads.sources import Sources
 from node.payloads.store import PayloadStore
-from node.transport import PeerRefusedError, PeerStatus, PeerUnreachableError, Transport
+from node.transport import Links, PeerRefusedError, PeerStatus, PeerUnreachableError
 
 _log: Final = structlog.get_logger("node.payloads")
 
@@ -47,7 +47,7 @@ class Pull:
         descriptor: PayloadDescriptor,
         owner: str,
         store: PayloadStore,
-        transport: Transport,
+        transport: Links,
         slots: asyncio.Semaphore,
     ) -> None:
         """Settle what to fetch.

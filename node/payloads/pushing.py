@@ -12,7 +12,7 @@ from ledger.payload import PayloadDescriptor
 from node.payloads.errors import PayloadError
 from node.payloads.pull import CHUNKS_PER_PULL_MAX, chunk_path, hashes_path
 from node.payloads.store import PayloadStore
-from node.transport import PeerRefusedError, PeerUnreachableError, Transport
+from node.transport import Links, PeerRefusedError, PeerUnreachableError
 
 _log: Final = structlog.get_logger("node.payloads")
 
@@ -24,7 +24,7 @@ def missing_to_bytes(missing: list[int]) -> bytes:
     return " ".join(map(str, missing)).encode("ascii")
 
 
-async def push(descriptor: PayloadDescriptor, peer: int, store: PayloadStore, transport: Transport) -> None:
+async def push(descriptor: PayloadDescriptor, peer: int, store: PayloadStore, transport: Links) -> None:
     """Give a peer all chunks that it lacks; whatever fails is only logged, since reminders lead here again."""
     payload_id = descriptor.id
     try:
@@ -39,7 +39,7 @@ async def push(descriptor: PayloadDescriptor, peer: int, store: PayloadStore, tr
 
 
 async def _work(
-    descriptor: PayloadDescriptor, missing: deque[int], peer: int, store: PayloadStore, transport: Transport
+    descriptor: PayloadDescriptor, missing: deque[int], peer: int, store: PayloadStore, transport: Links
 ) -> None:
     while missing:
         index = missing.popleft()

@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from typing import Final
 
-from node.transport import PeerStatus, Transport
+from node.transport import Links, PeerStatus
 
 RETRY_S_MIN: Final = 0.25
 RETRY_S_MAX: Final = 10.0
@@ -19,7 +19,7 @@ RETRY_S_MAX: Final = 10.0
 class Sources:
     """The possible sources of one payload, by validator name."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Links) -> None:
         self._transport: Final = transport
         self._holders: Final[set[str]] = set()
         self._liars: Final[set[str]] = set()

@@ -314,7 +314,7 @@ class PayloadStore:
             try:
                 final = await self._in_thread(self.files.finish, card, on_grid)
             finally:
-                if not (self.files.path / "staging" / payload_id.hex()).exists():
+                if not self.files.is_staged(payload_id):
                     self._forget(payload_id)
             self._stored[payload_id] = final
             return final.verdict

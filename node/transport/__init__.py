@@ -13,12 +13,14 @@ from node.transport.errors import (
     PeerUnreachableError,
     TransportError,
 )
+from node.transport.links import Links
 from node.transport.mesh import Transport
 from node.transport.peers import PeerKey, PeerStatus, TransportLimits
 
 __all__ = [
     "GarbageFrameError",
     "HandshakeRefusedError",
+    "Links",
     "PeerKey",
     "PeerRefusedError",
     "PeerStatus",
