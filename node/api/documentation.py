@@ -7,7 +7,7 @@ policy allows this node's own files alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from node.api.openapi import document
-from node.api.operations import JSON, Operation, get
+from node.api.operations import JSON, Operation, Schema, get
 from node.api.page import page
 
 _FILES: Final = Path(__file__).parent / "pages"
@@ -25,28 +25,40 @@ _POLICY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
 class Pages:
-    """What is served, made once."""
+    """What is served, made when it is first asked for: a node that starts votes before anybody reads about it."""
 
-    openapi: bytes
-    html: bytes
-    style: bytes
-    script: bytes
+    def __init__(self, operations: Sequence[Operation], read: Literal["open", "token"]) -> None:
+        """Tell of these operations, with or without the need of a token for reading."""
+        self._operations: Final = operations
+        self._read: Final = read
+
+    @cached_property
+    def openapi(self) -> bytes:
+        """The document."""
+        return msgspec.json.encode(self._said)
+
+    @cached_property
+    def html(self) -> bytes:
+        """Its page."""
+        return page(self._said).encode()
+
+    @cached_property
+    def style(self) -> bytes:
+        """The page's style."""
+        return (_FILES / "docs.css").read_bytes()
+
+    @cached_property
+    def script(self) -> bytes:
+        """The page's script."""
+        return (_FILES / "docs.js").read_bytes()
+
+    @cached_property
+    def _said(self) -> Schema:
+        return document(self._operations, self._read)
 
 
 PAGES: Final[web.AppKey[Pages]] = web.AppKey("pages")
-
-
-def pages(operations: Sequence[Operation], read: Literal["open", "token"]) -> Pages:
-    """Return the document and its page."""
-    said = document(operations, read)
-    return Pages(
-        openapi=msgspec.json.encode(said),
-        html=page(said).encode(),
-        style=(_FILES / "docs.css").read_bytes(),
-        script=(_FILES / "docs.js").read_bytes(),
-    )
 
 
 async def openapi(request: web.Request) -> web.Response:

@@ -168,7 +168,7 @@ def make_application(
     app[_REQUESTS] = asyncio.Semaphore(REQUESTS_MAX)
     app[_LOOPBACK_ONLY] = loopback_only
     app[transactions.SUBMISSIONS] = asyncio.Semaphore(transactions.SUBMISSIONS_MAX)
-    app[documentation.PAGES] = documentation.pages(OPERATIONS, app[RULES].read)
+    app[documentation.PAGES] = documentation.Pages(OPERATIONS, app[RULES].read)
     app[_ROUTES] = {}
     for operation in OPERATIONS:
         methods = ("GET", "HEAD") if operation.method == "GET" and operation.allow_head else (operation.method,)

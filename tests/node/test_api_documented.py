@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 from jsonschema import Draft202012Validator
 
-from node.api.documentation import pages
+from node.api.documentation import Pages
 from node.api.openapi import document, path_of
 from node.api.page import page
 from node.api.server import OPERATIONS, make_application
@@ -106,7 +106,7 @@ def test_every_problem_that_a_route_names_is_on_the_page() -> None:
 
 
 def test_the_documentation_page_needs_nothing_from_elsewhere() -> None:
-    made = pages(OPERATIONS, "open")
+    made = Pages(OPERATIONS, "open")
     everything = made.html + made.style + made.script
 
     assert not re.findall(rb"https?://|//[a-z]+\.[a-z]+|@import|url\(", everything)
