@@ -37,8 +37,12 @@ format: $(VENV)/tested ## write the format and the safe fixes of `check`
 	$(BIN)/ruff check --fix .
 
 .PHONY: soak
-soak: $(VENV)/tested ## the long tests: simulations and restarts, minutes to hours
+soak: $(VENV)/fuzzed ## the long tests: simulations and restarts, minutes to hours
 	@$(BIN)/python -m pytest -q -m soak $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/fuzzed ## feed every decoder hostile bytes, a minute each; ARGS="--seconds 600 --target frame"
+	@$(BIN)/python -m tests.fuzz $(or $(ARGS),--seconds 60)
 
 .PHONY: clean
 clean: ## remove the environment, caches and what a demo left behind
@@ -63,4 +67,9 @@ $(VENV)/runs: pyproject.toml hatch_build.py fl/kernels/exact.c | $(BIN)/python
 $(VENV)/tested: $(VENV)/runs
 	@echo "Installing the tools and test libraries (once; about a minute)"
 	@$(PIP) install -e ".[dev]"
+	@touch $@
+
+$(VENV)/fuzzed: $(VENV)/tested
+	@echo "Installing the fuzzer (once; where there is none for this Python, its campaign is skipped)"
+	@$(PIP) install -e ".[fuzz]" || echo "no fuzzer: atheris could not be installed" >&2
 	@touch $@

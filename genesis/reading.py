@@ -138,6 +138,8 @@ def _read_dict(value: object, kind: object, where: str, faults: list[str]) -> ob
 
 
 def _read_leaf(value: object, plain: object, annotation: object, where: str, faults: list[str]) -> object:
+    if isinstance(value, str) and not _is_encodable(value):
+        return _fault(faults, where, f"needs text in Unicode, got half of a surrogate pair in {_shown(value)}")
     if plain is bytes:
         if not isinstance(value, str):
             return _fault(faults, where, f"needs bytes in hexadecimal, got {_shown(value)}")
@@ -159,6 +161,15 @@ def _read_leaf(value: object, plain: object, annotation: object, where: str, fau
     except msgspec.ValidationError as error:
         needed = str(error).partition(", got ")[0]
         return _fault(faults, where, f"{needed[0].lower()}{needed[1:]}, got {_shown(value)}")
+
+
+def _is_encodable(text: str) -> bool:
+    """Tell whether a text has an encoding; JSON can write one that has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plain(annotation: object) -> object:

@@ -223,7 +223,7 @@ def _parse(path: Path) -> dict[str, Json]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidConfigError(str(path), [f"not TOML: {error}"]) from error
 
 

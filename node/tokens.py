@@ -142,7 +142,7 @@ def read_tokens(directory: Path) -> tuple[Token, ...]:
         raise TokenError(f"{path} can be written by others, who could let themselves in: chmod 600 it")
     try:
         return msgspec.json.decode(data, type=_File).tokens
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise TokenError(f"{path} is damaged ({error}): remove it and make new tokens") from error
 
 

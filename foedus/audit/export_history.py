@@ -135,7 +135,7 @@ class ExportHistory:
         """
         try:
             return tuple(msgspec.msgpack.decode(self._receipts_at(height), type=list[bytes]))
-        except (HistoryError, msgspec.ValidationError, msgspec.DecodeError) as error:
+        except (HistoryError, ValueError, RecursionError) as error:
             raise Damage(Difference("row", f"receipts: {error}", height)) from error
 
     def block_differences(self, verified: VerifiedBlock) -> Iterator[Difference]:
@@ -206,7 +206,7 @@ def _members(path: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
 def _manifest(path: Path, data: bytes) -> Manifest:
     try:
         return msgspec.json.decode(data, type=Manifest)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise HistoryError(f"{path}: manifest.json is not that of an export: {error}") from error
 
 
@@ -215,7 +215,7 @@ def _receipt_difference(verified: VerifiedBlock, found: bytes) -> Difference:
     height = verified.certified.block.header.height
     try:
         stored = msgspec.msgpack.decode(found, type=list[bytes])
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except (ValueError, RecursionError) as error:
         return Difference("row", f"receipts: {error}", height)
     for index, (receipt, data) in enumerate(zip(verified.execution.receipts[:-1], stored, strict=False)):
         if encode(receipt) != data:

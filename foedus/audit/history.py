@@ -165,7 +165,7 @@ def _configured(directory: Path, section: str, name: str, default: str) -> Path:
 
     try:
         tree = tomllib.loads((directory / CONFIG_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise HistoryError(f"{directory / CONFIG_NAME} cannot be read: {error}") from error
     table = tree.get(section)
     value = table.get(name, default) if isinstance(table, dict) else default

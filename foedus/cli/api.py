@@ -69,7 +69,7 @@ class Node:
 
         try:
             return msgspec.json.decode(self.body(*path, **query), type=kind)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:
             raise CommandError(f"{self.url} answers something else than this version understands: {error}") from error
 
     def body(self, *path: str | int, **query: str | int | None) -> bytes:
@@ -162,7 +162,7 @@ def _problem(error: HTTPError) -> str:
     """Return what an RFC 9457 problem says."""
     try:
         body = json.loads(error.read(65_536))
-    except (ValueError, OSError):
+    except (ValueError, RecursionError, OSError):
         body = None
     if isinstance(body, dict) and "detail" in body:
         return f"{body['detail']} ({body.get('code', error.code)})"

@@ -242,7 +242,7 @@ def _parameters(path: Path | None) -> ConsensusParameters | None:
     faults: list[str] = []
     try:
         found = read(tomllib.loads(read_text(path, bytes_max=1 << 16)), ConsensusParameters, faults)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise CommandError(f"{path} is not TOML: {error}") from error
     if found is None or faults:
         raise FaultsError(str(path), faults)

@@ -130,7 +130,7 @@ class Wire:
         """
         try:
             return msgspec.json.decode(reply.body, type=answer_type)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:
             raise ClientError(f"{self.url} does not speak this version of the API: {error}") from error
 
     async def request(
@@ -268,7 +268,7 @@ async def _read_bounded(response: aiohttp.ClientResponse, bytes_max: int, moved:
 def _refusal(status: int, content: bytes) -> NodeRefusedError:
     try:
         problem = msgspec.json.decode(content, type=_Problem)
-    except msgspec.MsgspecError:
+    except (ValueError, RecursionError):
         problem = _Problem()
     detail = problem.detail or f"the node answered {status}"
     return NodeRefusedError(status=status, code=problem.code or f"http.{status}", detail=detail)

@@ -36,7 +36,7 @@ async def change_log_level(request: web.Request) -> web.Response:
         raise Problem(415, "request.media_type", f"{JSON} is needed, got {request.content_type}")
     try:
         wanted = msgspec.json.decode(await request.read(), type=LogLevel)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise Problem(400, "request.invalid", f'a body {{"level": LEVEL}} is needed: {error}') from error
     set_level(wanted.level)
     log.warning("api.log_level", level=wanted.level)

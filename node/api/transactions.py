@@ -159,7 +159,7 @@ def _raw_transaction(request: web.Request, body: bytes) -> bytes:
             try:
                 text = msgspec.json.decode(body, type=Submission).transaction
                 raw = bytes.fromhex(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 detail = f'a body {{"transaction": HEX}} is needed: {error}'
                 raise Problem(400, "request.invalid", detail) from error
             if len(raw) <= TRANSACTION_BYTES_MAX:

@@ -24,13 +24,22 @@ def missing_to_bytes(missing: list[int]) -> bytes:
     return " ".join(map(str, missing)).encode("ascii")
 
 
+def missing_from_bytes(answer: bytes, chunk_count: int) -> list[int]:
+    """Return the chunks that a peer says it lacks, each once, so that it is sent no more than the payload.
+
+    Raises:
+        ValueError: it says something else than numbers.
+    """
+    return sorted({index for index in map(int, answer.split()) if 0 <= index < chunk_count})
+
+
 async def push(descriptor: PayloadDescriptor, peer: int, store: PayloadStore, transport: Links) -> None:
     """Give a peer all chunks that it lacks; whatever fails is only logged, since reminders lead here again."""
     payload_id = descriptor.id
     try:
         hashes = await store.hashes(payload_id)
         answer = await transport.push(peer, hashes_path(payload_id), hashes, bytes_max=MISSING_BYTES_MAX)
-        missing = deque(index for index in map(int, answer.split()) if 0 <= index < descriptor.chunk_count)
+        missing = deque(missing_from_bytes(answer, descriptor.chunk_count))
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(CHUNKS_PER_PULL_MAX, len(missing))):
                 workers.create_task(_work(descriptor, missing, peer, store, transport))

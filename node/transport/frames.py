@@ -135,4 +135,6 @@ def read(message: bytes, sender: PublicKey) -> Frame | Control:
 
 
 def _read_control(message: bytes) -> Control:
+    if message[0] != Kind.CONTROL << 4:
+        raise CodecError("a control frame is of no channel")
     return decode(message[1:], Control, bytes_max=CONTROL_BYTES_MAX)  # type: ignore[arg-type]
