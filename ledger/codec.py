@@ -10,6 +10,7 @@ without types, 1 MiB of tiny arrays is 30 MiB of objects.
 """
 
 from functools import cache
+from threading import Lock
 from typing import Any, Final, TypeVar, dataclass_transform
 
 import msgpack
@@ -21,6 +22,8 @@ ARRAY_ITEMS_MAX: Final = 20_000
 """Items of one array in any record."""
 
 _encoder: Final = msgspec.msgpack.Encoder()
+_learning: Final = Lock()
+"""Held while msgspec learns what a type consists of: what it knows half way it shows to other threads, which crash."""
 
 
 class CodecError(ValueError):
@@ -73,9 +76,16 @@ def decode(data: bytes, record_type: type[RecordT], *, bytes_max: int) -> Record
     return record
 
 
+def settle(kind: type) -> None:
+    """Have a type learnt before msgspec reads values of it by itself (JSON, say), so that any thread may read them."""
+    with _learning:
+        msgspec.msgpack.Decoder(kind)
+
+
 @cache
 def _decoder(record_type: type[RecordT]) -> msgspec.msgpack.Decoder[Any]:
-    return msgspec.msgpack.Decoder(record_type, strict=True)
+    with _learning:
+        return msgspec.msgpack.Decoder(record_type, strict=True)
 
 
 def _name(record_type: object) -> str:

@@ -22,6 +22,7 @@ from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from foedus.client.errors import ClientError, NodeRefusedError, NodeUnreachableError
+from ledger.codec import settle
 from ledger.digest import Digest
 from ledger.identity import SigningKey
 from node.signed_request import signed_headers
@@ -128,6 +129,7 @@ class Wire:
         Raises:
             ClientError: it is not such an answer.
         """
+        settle(answer_type)
         try:
             return msgspec.json.decode(reply.body, type=answer_type)
         except (ValueError, RecursionError) as error:
@@ -266,6 +268,7 @@ async def _read_bounded(response: aiohttp.ClientResponse, bytes_max: int, moved:
 
 
 def _refusal(status: int, content: bytes) -> NodeRefusedError:
+    settle(_Problem)
     try:
         problem = msgspec.json.decode(content, type=_Problem)
     except (ValueError, RecursionError):

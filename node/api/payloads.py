@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from ledger.codec import encode
+from ledger.codec import encode, settle
 from ledger.digest import Digest
 from ledger.payload import CHUNK_BYTES, PAYLOAD_BYTES_MAX, SALT_BYTES, PayloadDescriptor
 from node.api.access import require_body, require_writer
@@ -125,6 +125,7 @@ async def _next_chunk(request: web.Request, first: int, last: int, length: int) 
 def _descriptor(request: web.Request) -> PayloadDescriptor:
     size = integer(request.match_info["size"], "size", low=SALT_BYTES, high=PAYLOAD_BYTES_MAX)
     root = Digest(hex_bytes(request.match_info["root"], "root", length=32))
+    settle(PayloadDescriptor)
     return msgspec.convert(PayloadDescriptor(size, root), PayloadDescriptor)
 
 
