@@ -66,8 +66,8 @@ Algorithm", arXiv 2002.03613.
   restored) signs nothing until a block of a later height than that word's has been appended.
 
 The files, in the order in which they are best read: `messages`, `events`, `safety` (the words), `committee`, `votes`,
-`view_change`, `proposal` (what counts), `voter`, `ballots`, `pace`, `outbox` (what is done), `instance` (one height),
-`ahead`, `catch_up`, `replica` (all heights).
+`view_change`, `proposal` (what counts), `voter`, `ballots`, `pace`, `outbox` (what is done), `standing` (what is
+waited for), `instance` (one height), `ahead`, `catch_up`, `replica` (all heights).
 """
 
 from consensus.events import (
@@ -104,10 +104,12 @@ from consensus.events import (
 from consensus.messages import MESSAGE_BYTES_MAX, Message, decode_message, encode_message
 from consensus.replica import Replica
 from consensus.safety import SafetyRecordError
+from consensus.standing import Awaited, Standing
 
 __all__ = [
     "MESSAGE_BYTES_MAX",
     "AppendBlock",
+    "Awaited",
     "BlockAppended",
     "BlockBuilt",
     "BlockValidated",
@@ -132,6 +134,7 @@ __all__ = [
     "SafetyRecordError",
     "Send",
     "SetTimer",
+    "Standing",
     "Started",
     "Timer",
     "TimerExpired",

@@ -58,9 +58,14 @@ class CatchUp:
         return self._instance.height
 
     @property
+    def goal(self) -> Height:
+        """The height that others have truly reached."""
+        return self._heights.goal()
+
+    @property
     def is_behind(self) -> bool:
         """Tell whether others have truly reached a higher height."""
-        return self._heights.goal() > self.height
+        return self.goal > self.height
 
     @property
     def has_answered(self) -> bool:

@@ -15,6 +15,7 @@ from consensus.messages import Commit, Prepare, PrePrepare, ViewChange, ViewChan
 from consensus.outbox import Outbox
 from consensus.pace import Pace
 from consensus.proposal import Accepted, Position, UnacceptableError, require_proposal
+from consensus.standing import Standing, standing_of
 from consensus.voter import Voter
 from ledger.block import Block, CertifiedBlock
 from ledger.certificate import QuorumCertificate
@@ -94,6 +95,10 @@ class Instance:
     def is_under_way(self) -> bool:
         """Tell whether this replica waits for others at this height."""
         return self._has_reason() or self._voter.words.asked > 0 or self.decision is not None
+
+    def standing(self, goal: Height) -> Standing:
+        """Tell what this height waits for, given the height that the others have reached."""
+        return standing_of(self._committee, self._voter, self._ballots, self._accepted, self.decision, goal)
 
     def resume(self) -> None:
         """Take up this replica's own words after a restart and say them again."""

@@ -46,6 +46,7 @@ from consensus.messages import (
 from consensus.outbox import Outbox
 from consensus.proposal import Position
 from consensus.safety import OwnWords, reload
+from consensus.standing import Standing
 from consensus.view_change import require_view_change
 from consensus.voter import Voter
 from ledger.block import CertifiedBlock
@@ -145,6 +146,10 @@ class Replica:
     def can_sign(self) -> bool:
         """Tell whether this replica has a voice at this height."""
         return self._voter.can_sign
+
+    def standing(self) -> Standing:
+        """Tell what the height that is being decided waits for."""
+        return self._instance.standing(self._catch_up.goal)
 
     def step(self, event: Event) -> list[Effect]:
         """Take one event; return the effects to carry out, in this order.

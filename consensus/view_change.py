@@ -42,6 +42,10 @@ class ViewChangeBook:
         """Return the members of whom a VIEW-CHANGE is known."""
         return {member for member, message in enumerate(self._highest) if message}
 
+    def reaching(self, view: View) -> set[int]:
+        """Return the members that want `view` or a later one."""
+        return {member for member, message in enumerate(self._highest) if message and message.view >= view}
+
     def certificate(self, view: View, quorum: int) -> ViewChangeCertificate | None:
         """Return what opens `view`, when `quorum` members want exactly it."""
         wanting = [message for message in self._highest if message is not None and message.view == view]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import Final, Protocol, assert_never
 
 import structlog
@@ -35,6 +36,7 @@ from consensus import (
     Replica,
     Send,
     SetTimer,
+    Standing,
     Started,
     TimerExpired,
     TimerKind,
@@ -124,7 +126,7 @@ class Driver:
         self._timers: dict[TimerKind, asyncio.TimerHandle] = {}
         self._due: asyncio.TimerHandle | None = None
         self._workers: set[asyncio.Task[None]] = set()
-        self._work_since_ms: int | None = None
+        self._work_since_s: float | None = None
 
     @property
     def view(self) -> int:
@@ -132,9 +134,14 @@ class Driver:
         return self._replica.view
 
     @property
+    def standing(self) -> Standing:
+        """What the height that is being decided waits for."""
+        return self._replica.standing()
+
+    @property
     def waiting_ms(self) -> int:
-        """How long there has been work without a new block; 0 when there is none."""
-        return 0 if self._work_since_ms is None else max(0, self._clock_ms() - self._work_since_ms)
+        """How long there has been work without a new block, whatever the clock does; 0 when there is none."""
+        return 0 if self._work_since_s is None else int(1000 * (monotonic() - self._work_since_s))
 
     @property
     def waiting_bytes(self) -> int:
@@ -152,12 +159,11 @@ class Driver:
 
     def look_for_work(self) -> None:
         """Tell the replica whether a block could be built now; call whenever that may have changed."""
-        now = self._clock_ms()
-        if self._proposals.has_work(now):
-            self._work_since_ms = now if self._work_since_ms is None else self._work_since_ms
+        if self._proposals.has_work(self._clock_ms()):
+            self._work_since_s = monotonic() if self._work_since_s is None else self._work_since_s
             self._post(WorkArrived())
-        elif self._work_since_ms is not None:
-            self._work_since_ms = None
+        elif self._work_since_s is not None:
+            self._work_since_s = None
             self._post(WorkGone())
 
     async def run(self) -> None:
@@ -270,7 +276,7 @@ class Driver:
 
     def _append(self, certified: CertifiedBlock) -> None:
         execution = self._proposals.append(certified)
-        self._work_since_ms = None
+        self._work_since_s = None
         self._on_appended(certified, execution)
         appended = BlockAppended(self._chain.height, self._chain.tip_id, self._chain.validators, self._chain.parameters)
         self._internal.appendleft(appended)

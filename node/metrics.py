@@ -5,6 +5,8 @@ The node counts what happens as it happens; what can be read off its status is t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import nan
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -12,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ledger.execution import Execution
 from ledger.receipt import OK
+from node.reason import CLOSED_ROUND, REASONS, Reason
 from node.view import NodeStatus
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -30,6 +33,41 @@ class NodeMetrics:
         self.view = Gauge("foedus_view", "View of the height that is being decided.", registry=registry)
         self.peers = Gauge("foedus_peers_connected", "Peers with a working connection.", registry=registry)
         self.stuck = Gauge("foedus_stuck", "1 while there is work and the chain does not go on.", registry=registry)
+        self.peers_reachable = Gauge(
+            "foedus_peers_reachable", "Peers that messages get to, if through others.", registry=registry
+        )
+        self.peers_needed = Gauge(
+            "foedus_peers_needed", "Peers that it takes to decide, beside this node.", registry=registry
+        )
+        self.peer_up = Gauge("foedus_peer_up", "1 while messages get to the peer.", ["peer"], registry=registry)
+        self.peer_clock = Gauge(
+            "foedus_peer_clock_offset_seconds",
+            "How far the peer's clock is ahead of this machine's.",
+            ["peer"],
+            registry=registry,
+        )
+        self.clock = Gauge(
+            "foedus_clock_offset_seconds",
+            "How far this machine's clock is ahead of most validators'.",
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "foedus_waiting_seconds", "How long there has been work without a new block.", registry=registry
+        )
+        self.behind = Gauge("foedus_blocks_behind", "Blocks that others have and this node has not.", registry=registry)
+        self.validator = Gauge("foedus_validator", "1 while the node is a validator.", registry=registry)
+        self.signs = Gauge("foedus_signs", "1 while it signs at the height that is decided.", registry=registry)
+        self.reason = Gauge(
+            "foedus_reason", "1 while the status names this reason of waiting.", ["code"], registry=registry
+        )
+        self.result_waiting = Gauge(
+            "foedus_round_result_waiting_seconds",
+            "How long the closed round that waits longest has been without a certified result.",
+            registry=registry,
+        )
+        self.disk_free = Gauge("foedus_disk_free_bytes", "Free space for the data directory.", registry=registry)
+        self.payload_bytes = Gauge("foedus_payload_bytes", "Stored and reserved payloads.", registry=registry)
+        self.payload_bytes_max = Gauge("foedus_payload_bytes_max", "What they may take.", registry=registry)
         self.mempool_transactions = Gauge(
             "foedus_mempool_transactions", "Transactions that wait for a block.", registry=registry
         )
@@ -90,6 +128,33 @@ class NodeMetrics:
         self.mempool_transactions.set(status.mempool_transactions)
         self.mempool_bytes.set(status.mempool_bytes)
         self.boot_epoch.set(status.boot_epoch)
+        self.waiting.set(status.waiting_ms / 1000)
+        self.behind.set(status.behind)
+        self.validator.set(status.validator)
+        self.signs.set(status.signs)
+        self.disk_free.set(status.disk_free_bytes)
+        self.payload_bytes.set(status.payload_bytes)
+        self.payload_bytes_max.set(status.payload_bytes_max)
+        self._take_peers(status)
+        self._take_reasons(status.reasons)
+
+    def _take_peers(self, status: NodeStatus) -> None:
+        self.peers_reachable.set(sum(peer.reachable for peer in status.peers))
+        self.peers_needed.set(max(0, status.quorum - 1))
+        self.clock.set(nan if status.clock_offset_ms is None else status.clock_offset_ms / 1000)
+        self.peer_up.clear()
+        self.peer_clock.clear()
+        for peer in status.peers:
+            self.peer_up.labels(peer.name).set(peer.reachable)
+            if peer.clock_offset_ms is not None:
+                self.peer_clock.labels(peer.name).set(peer.clock_offset_ms / 1000)
+
+    def _take_reasons(self, reasons: Sequence[Reason]) -> None:
+        codes = {reason.code for reason in reasons}
+        for code in REASONS:
+            self.reason.labels(code).set(code in codes)
+        closed = [one.milliseconds or 0 for one in reasons if one.code in CLOSED_ROUND]
+        self.result_waiting.set(max(closed, default=0) / 1000)
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text format."""

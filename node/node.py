@@ -207,6 +207,11 @@ class Node:
         """Spreads payloads."""
         return self.exchange
 
+    @property
+    def observing_until_ms(self) -> int | None:
+        """Until when the node signs nothing, for having been started with `observe_first`; None: it signs."""
+        return self._observation.until_ms
+
     def state(self) -> StateMap:
         """Return the state after the last block."""
         return self.chain.state

@@ -68,6 +68,19 @@ class Payloads(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the result of a closed round is, for people."""
+
+    job: AggregationJob
+    computed: bool
+    error: str
+    """Why the latest attempt to compute it failed; empty when none did."""
+
+    signers: tuple[int, ...]
+    """Validators whose signature under this node's result is here, ascending."""
+
+
 @dataclass(slots=True)
 class _Round:
     """What is known of one round's result."""
@@ -81,6 +94,7 @@ class _Round:
     """Set once the own result is there."""
 
     task: asyncio.Task[None] | None = None
+    error: str = ""
     has_inputs: bool = False
     """Set once the updates are here: then the work is finished even if others certified the round meanwhile."""
 
@@ -177,6 +191,16 @@ class ResultBook:
         await entry.done.wait()
         return entry.computed == result
 
+    def progress(self) -> list[Progress]:
+        """Tell how far the results of closed rounds are."""
+        found = []
+        for entry in self._rounds.values():
+            if entry.job is not None:
+                seals = [] if entry.computed is None else self._agreeing(entry, entry.computed.digest)
+                signers = tuple(seal.validator for seal in seals)
+                found.append(Progress(entry.job, entry.computed is not None, entry.error, signers))
+        return found
+
     def resend(self) -> None:
         """Say the own votes of rounds that are still closed once more."""
         index = None if self.validators is None else self.validators.index_of(self._key.public_key)
@@ -195,7 +219,8 @@ class ResultBook:
     async def _work(self, entry: _Round, job: AggregationJob) -> None:
         try:
             entry.computed = await self._compute_patiently(entry, job)
-        except (InputError, AggregationError):
+        except (InputError, AggregationError) as error:
+            entry.error = str(error)
             log.exception("result.impossible", task=job.spec.id, round=job.round.number)
             return
         finally:
@@ -209,6 +234,7 @@ class ResultBook:
             try:
                 return await self._compute(entry, job)
             except (OSError, TimeoutError, PayloadError) as error:
+                entry.error = str(error)
                 log.warning("result.inputs_missing", task=job.spec.id, round=job.round.number, error=str(error))
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, RETRY_SECONDS_MAX)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from node.clocks import own_offset_ms
+from node.diagnosis import reasons_of, why_stuck
+from node.space import free_bytes
 from node.view import NodeStatus, PeerLink
 
 if TYPE_CHECKING:
     from node.node import Node
 
-STUCK_MS_MIN: Final = 5_000
-"""A chain with work whose last block is older than this is called stuck."""
-
 
 def status_of(node: Node) -> NodeStatus:
     """Return the node's status."""
-    chain = node.chain
+    chain, waiting_ms = node.chain, node.driver.waiting_ms
     links = tuple(
-        PeerLink(name=peer.name, connected=peer.connected, round_trip_ms=peer.round_trip_ms)
+        PeerLink(
+            name=peer.name,
+            connected=peer.connected,
+            reachable=peer.reachable,
+            address=peer.address,
+            round_trip_ms=peer.round_trip_ms,
+            clock_offset_ms=peer.clock_offset_ms,
+        )
         for peer in node.transport.peers()
     )
+    reasons, standing, usage = reasons_of(node, links), node.driver.standing, node.payloads.usage()
     return NodeStatus(
         name=node.config.node.name,
         chain_id=node.chain_id.hex(),
@@ -37,7 +44,16 @@ def status_of(node: Node) -> NodeStatus:
         mempool_transactions=len(node.mempool),
         mempool_bytes=node.mempool.size_bytes,
         commit_ms=median(node.commit_ms) if node.commit_ms else None,
-        stuck=_why_stuck(node, links),
+        stuck=why_stuck(reasons, waiting_ms),
+        waiting_ms=waiting_ms,
+        quorum=chain.validators.quorum,
+        behind=max(0, standing.goal - standing.height),
+        signs=standing.can_sign,
+        clock_offset_ms=own_offset_ms(links),
+        disk_free_bytes=free_bytes(node.config.node.data_dir),
+        payload_bytes=usage.used_bytes,
+        payload_bytes_max=usage.bytes_max,
+        reasons=reasons,
     )
 
 
@@ -47,17 +63,3 @@ def program_version() -> str:
         return version("foedus")
     except PackageNotFoundError:
         return "source"
-
-
-def _why_stuck(node: Node, links: Sequence[PeerLink]) -> str:
-    waited_ms = node.driver.waiting_ms
-    if waited_ms < STUCK_MS_MIN:
-        return ""
-    quorum, up = node.chain.validators.quorum, 1 + sum(link.connected for link in links)
-    if up < quorum:
-        away = ", ".join(link.name for link in links if not link.connected)
-        return f"{up} of {quorum} validators that a quorum needs are connected; away: {away}"
-    if node.results.divergent is not None:
-        task, number = node.results.divergent
-        return f"a quorum computed another result of {task}/{number} than this node: compare versions and machines"
-    return f"view {node.driver.view} of height {node.chain.next_height} has not decided for {waited_ms // 1000} s"

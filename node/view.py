@@ -11,6 +11,7 @@ from ledger.fields import Height
 from ledger.payload import AvailabilityCertificate, PayloadDescriptor, Verdict
 from ledger.state_map import StateMap
 from ledger.validators import ValidatorSet
+from node.reason import Reason
 from node.store import ChainReader
 
 
@@ -19,8 +20,19 @@ class PeerLink(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     connected: bool
+    """There is a direct connection."""
+
+    reachable: bool = False
+    """Messages get there, if through others."""
+
     address: str = ""
+    """Where this node dials it; empty when it accepts no connections."""
+
     round_trip_ms: float | None = None
+    """Of the last heartbeat; None without a connection."""
+
+    clock_offset_ms: float | None = None
+    """How far its clock is ahead of this machine's, as it says itself; None without a connection."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +65,31 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     stuck: str = ""
     """Why the chain does not go on though there is work; empty when it does."""
+
+    waiting_ms: int = 0
+    """How long there has been work without a new block; 0 when there is none."""
+
+    quorum: int = 0
+    """Validators that it takes to decide."""
+
+    behind: int = 0
+    """Blocks that others have and this node has not."""
+
+    signs: bool = True
+    """Whether this node signs at the height that is being decided."""
+
+    clock_offset_ms: float | None = None
+    """How far this machine's clock is ahead of most validators'; None while too few can be asked."""
+
+    disk_free_bytes: int = 0
+    """Where the data directory is."""
+
+    payload_bytes: int = 0
+    """Stored and reserved."""
+
+    payload_bytes_max: int = 0
+    reasons: tuple[Reason, ...] = ()
+    """All that something waits for, or that will stop it; the graver first."""
 
 
 class PayloadShelf(Protocol):

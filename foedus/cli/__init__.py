@@ -31,7 +31,7 @@ from foedus.cli import (
     token,
     verify,
 )
-from foedus.cli.output import CommandError, fail, is_debugging
+from foedus.cli.output import AsJson, CommandError, fail, is_debugging, print_json
 
 app = typer.Typer(
     name="foedus",
@@ -65,15 +65,19 @@ if importlib.util.find_spec("foedus.cli.demo") is not None:
 
 
 @app.command(help="Print the version.")
-def version() -> None:
+def version(*, as_json: AsJson = False) -> None:
     """Print the installed version."""
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
 
     try:
-        print(installed("foedus"))
+        found = installed("foedus")
     except PackageNotFoundError:
-        print("not installed (running from the source tree)")
+        found = "not installed (running from the source tree)"
+    if as_json:
+        print_json({"version": found})
+    else:
+        print(found)
 
 
 def main() -> None:

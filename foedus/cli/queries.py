@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foedus.cli.api import URL_DEFAULT, Limit, Node, Url, moment, short
 from foedus.cli.output import AsJson, print_facts, print_table
+
+if TYPE_CHECKING:
+    from node.view import PeerLink
 
 block_app = typer.Typer(help="Blocks of the chain.", no_args_is_help=True)
 tx_app = typer.Typer(help="Transactions and what became of them.", no_args_is_help=True)
@@ -39,9 +42,17 @@ def status(*, url: Url = URL_DEFAULT, as_json: AsJson = False) -> None:
         "stuck": now.stuck or "no",
     }
     for peer in now.peers:
-        trip = "" if peer.round_trip_ms is None else f", {peer.round_trip_ms:.1f} ms"
-        facts[f"peer {peer.name}"] = f"{'connected' if peer.connected else 'NOT connected'} {peer.address}{trip}"
+        facts[f"peer {peer.name}"] = _link(peer)
+    for reason in now.reasons:
+        facts[reason.code] = "; ".join(filter(None, (facts.get(reason.code), reason.detail)))
     print_facts(f"{url}:", {name: value for name, value in facts.items() if value})
+
+
+def _link(peer: PeerLink) -> str:
+    if peer.connected:
+        trip = "" if peer.round_trip_ms is None else f", {peer.round_trip_ms:.1f} ms"
+        return f"connected{trip}"
+    return "NOT connected, reached through others" if peer.reachable else "NOT connected"
 
 
 @block_app.command("list")

@@ -36,12 +36,8 @@ def examine_running(report: Report, config: Config, document: GenesisDocument, *
     _chain(report, document, status)
     _clock(report, document, status)
     _peers(report, config, document, status)
-    if status.stuck:
-        report.problem(
-            "progress", status.stuck, "mend the peers named here first; `foedus status` tells how it goes on"
-        )
-    else:
-        report.ok("progress", f"height {status.height}, {status.mempool_transactions} transactions wait")
+    _progress(report, status)
+    _reasons(report, status)
 
 
 def _status(report: Report, config: Config, url: str | None) -> NodeStatus | None:
@@ -107,8 +103,28 @@ def _clock(report: Report, document: GenesisDocument, status: NodeStatus) -> Non
             f"the last block is {ahead_ms / 1000:.0f} s in this machine's future, {allowed / 1000:.0f} s are tolerated",
             "set the clock (such as by NTP): with this one the node votes for no block",
         )
-    else:
-        report.ok("clock", f"the last block was {-ahead_ms / 1000:.0f} s ago" if status.height else "no block yet")
+    elif "clock.own" not in {reason.code for reason in status.reasons}:
+        block = f"the last block was {-ahead_ms / 1000:.0f} s ago" if status.height else "no block yet"
+        off = status.clock_offset_ms
+        report.ok("clock", block if off is None else f"{abs(off) / 1000:.1f} s from most validators'; {block}")
+
+
+def _progress(report: Report, status: NodeStatus) -> None:
+    """Say whether the chain goes on, and when it does not, what to do first."""
+    if not status.stuck:
+        report.ok("progress", f"height {status.height}, {status.mempool_transactions} transactions wait")
+        return
+    remedies = [reason.remedy for reason in status.reasons if reason.stops in {"chain", "node"} and reason.remedy]
+    report.problem("progress", status.stuck, remedies[0] if remedies else "see what is wrong above and below this line")
+
+
+def _reasons(report: Report, status: NodeStatus) -> None:
+    """Pass on what the node itself says: those about which there is nothing to do are no problems."""
+    for reason in status.reasons:
+        if reason.remedy:
+            report.problem(reason.code, reason.detail, reason.remedy)
+        else:
+            report.ok(reason.code, reason.detail)
 
 
 def _peers(report: Report, config: Config, document: GenesisDocument, status: NodeStatus) -> None:

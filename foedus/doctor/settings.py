@@ -14,10 +14,8 @@ from genesis.document import GenesisDocument, InvalidGenesisError, load_document
 from genesis.keys import PASSPHRASE_VARIABLE, KeyCard, KeyFileError, card_of_key
 from genesis.signatures import InvalidSignaturesError, UnsignedGenesisError, load_signatures, require_signed
 from node.config import Config, InvalidConfigError, load_config
+from node.space import FREE_BYTES_MIN
 from node.store import Store, StoreError
-
-FREE_BYTES_MIN: Final = 1 << 30
-"""Less free space than this fills up within a day of busy learning."""
 
 CERTIFICATE_DAYS_MIN: Final = 21
 _ASK_FOR_SECRET: Final = f"give it by --passphrase-file or {PASSPHRASE_VARIABLE} when the node starts"

@@ -56,6 +56,10 @@ class Pong(Record, tag="pong", frozen=True):
     """Answer to a heartbeat."""
 
     stamp: Uint
+    """From the heartbeat."""
+
+    time_ms: Uint
+    """The answerer's time of day: tells whose clock is off."""
 
 
 Control = Ping | Pong

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from time import time_ns
 from typing import Final
 
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType
@@ -34,7 +35,10 @@ class Link:
         self.hello: Final = hello
         self.dialed: Final = dialed
         self.outbox: Final = Outbox(limits)
-        self.round_trip_ms = 0.0
+        self.round_trip_ms: float | None = None
+        self.clock_offset_ms: float | None = None
+        """How far the peer's clock is ahead of this machine's, by its last answer; None before the first."""
+
         self.garbage = ""
         """What the peer sent that no honest node sends; empty while there is nothing of that kind.
 
@@ -125,10 +129,11 @@ class Link:
             self._heard_s = self._loop.time()
             match read(message.data, self.peer):
                 case Ping(stamp, neighbours):
-                    self.send_urgent(control(Pong(stamp)))
+                    self.send_urgent(control(Pong(stamp, time_ns() // 1_000_000)))
                     on_neighbours(self, tuple(neighbours))
-                case Pong(stamp):
+                case Pong(stamp, time_ms):
                     self.round_trip_ms = max(0, self._now_us() - stamp) / 1000
+                    self.clock_offset_ms = time_ms + self.round_trip_ms / 2 - time_ns() / 1_000_000
                 case Frame() as frame:
                     on_frame(self, frame)
             wait_s = max(self._frames.take(1, self._heard_s), self._bytes.take(len(message.data), self._heard_s))

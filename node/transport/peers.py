@@ -25,8 +25,14 @@ class PeerStatus:
     boot_epoch: int
     """As its last handshake said; 0 before the first one."""
 
-    round_trip_ms: float
-    """Of the last heartbeat; 0 before the first one."""
+    address: str
+    """Where this node dials it; empty when it accepts no connections."""
+
+    round_trip_ms: float | None
+    """Of the last heartbeat; None without one."""
+
+    clock_offset_ms: float | None
+    """How far its clock is ahead of this machine's, as it says itself; None without a heartbeat."""
 
     queued_frames: int
     queued_bytes: int

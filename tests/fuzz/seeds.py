@@ -189,7 +189,7 @@ def frames() -> list[bytes]:
             for number, (channel, data) in enumerate(plain)
         ),
         control(Ping(5, tuple(keys))),
-        control(Pong(5)),
+        control(Pong(5, 6)),
     ]
 
 

@@ -16,6 +16,7 @@ from node.api.openapi import document, path_of
 from node.api.page import page
 from node.api.server import OPERATIONS, make_application
 from node.metrics import NodeMetrics
+from node.reason import REASONS
 from tests.node.single_node import SingleNode
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +45,11 @@ def test_the_page_tells_of_every_problem(code: str) -> None:
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_page_tells_of_every_metric(metric: str) -> None:
     assert metric.removesuffix("_created") in PAGE
+
+
+@pytest.mark.parametrize("code", REASONS)
+def test_the_page_tells_of_every_reason(code: str) -> None:
+    assert f"`{code}`" in PAGE
 
 
 def served(read: Literal["open", "token"] = "open") -> dict[str, object]:

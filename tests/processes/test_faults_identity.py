@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -98,6 +99,15 @@ def faked_clock() -> Path:
     return found[0]
 
 
+def doctor_of(node: LocalNode, check: str) -> str:
+    """Return what the doctor finds wrong with a running node under this heading."""
+    command = [sys.executable, "-m", "foedus", "doctor", "--config", str(node.config), "--json"]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    problems = {one["check"]: one["detail"] for one in json.loads(done.stdout)["findings"] if not one["ok"]}
+    assert done.returncode == 1, problems
+    return str(problems[check])
+
+
 @pytest.mark.parametrize("off", [-HOUR, HOUR], ids=["behind", "ahead"])
 def test_a_clock_off_by_an_hour_costs_its_node_its_votes_and_nobody_else_anything(
     consortium: LocalConsortium, processes: Processes, off: int
@@ -117,6 +127,7 @@ def test_a_clock_off_by_an_hour_costs_its_node_its_votes_and_nobody_else_anythin
     start(processes, consortium, odd)
     with Trainers(consortium, others[0].name) as trainers:
         grow(list(consortium.nodes), 5)
+        own, other = doctor_of(odd, "clock.own"), doctor_of(others[0], "clock.peer")
         said = log_of(processes, odd)
         processes.kill(f"node-{odd.name}")
         processes.start_node(odd.name, odd.config)
@@ -124,4 +135,6 @@ def test_a_clock_off_by_an_hour_costs_its_node_its_votes_and_nobody_else_anythin
         processes.stop()
 
     assert "more than 10000 ms from this node's clock" in said
+    assert f"3600.0 s {'ahead of' if off > 0 else 'behind'} most others'" in own
+    assert other.startswith(f"the clock of {odd.name} is 3600.0 s")
     require_equal_chains(consortium, trainers.acknowledged)
