@@ -10,6 +10,8 @@ from typing import Final, TypeAlias
 
 from consensus.messages import Commit, Prepare, PrePrepare, ViewChange
 from ledger.fields import Height
+from ledger.identity import PublicKey
+from ledger.validators import ValidatorSet
 
 HEIGHTS_AHEAD_MAX: Final = 2
 """Messages for heights further ahead are not kept."""
@@ -54,36 +56,44 @@ class EarlyMessages:
 
 
 class Heights:
-    """The highest height at which each member has been seen, by its own signature."""
+    """The highest height at which each member has been seen, by its own signature; outlives changes of the set."""
 
-    def __init__(self, members: int, one_honest: int) -> None:
-        """Make room for `members`; among `one_honest` of them at least one is honest."""
-        self._one_honest: Final = one_honest
-        self._seen: Final[list[Height]] = [Height(0)] * members
+    def __init__(self, validators: ValidatorSet) -> None:
+        """Make room for each member."""
+        self._seen: dict[PublicKey, Height] = {}
         self._proven = Height(0)
         self._attempts = 0
+        self.turn_to(validators)
 
-    def see(self, member: int, height: Height) -> None:
-        """Note that a member says that it works on `height`."""
-        self._seen[member] = max(self._seen[member], height)
+    def turn_to(self, validators: ValidatorSet) -> None:
+        """Look at these members from now on; what is known of those who stay is kept."""
+        self._one_honest = validators.faulty_max + 1
+        self._keys = [member.public_key for member in validators.members]
+        self._seen = {key: self._seen.get(key, Height(0)) for key in self._keys}
+
+    def see(self, key: PublicKey, height: Height) -> None:
+        """Note that a member says that it works on `height`; who is no member is not noted."""
+        if key in self._seen:
+            self._seen[key] = max(self._seen[key], height)
 
     def prove(self, height: Height) -> None:
         """Note that a verified commit certificate makes blocks below `height` final."""
         self._proven = max(self._proven, height)
 
-    def seen(self, member: int) -> Height:
-        """Return the highest height the member has been seen at."""
-        return self._seen[member]
+    def seen(self, key: PublicKey) -> Height:
+        """Return the highest height the holder of a key has been seen at."""
+        return self._seen.get(key, Height(0))
 
     def goal(self) -> Height:
         """Return the height that others have truly reached: proven, or said by one honest member at least."""
-        said = sorted(self._seen, reverse=True)[self._one_honest - 1]
+        said = sorted(self._seen.values(), reverse=True)[self._one_honest - 1]
         return max(self._proven, said)
 
     def sources(self, height: Height) -> tuple[int, ...]:
         """Return the members above `height`, those further ahead first, beginning with another one each time."""
-        above = [member for member, seen in enumerate(self._seen) if seen > height]
-        above.sort(key=lambda member: (-self._seen[member], member))
+        seen = [self._seen[key] for key in self._keys]
+        above = [member for member, reached in enumerate(seen) if reached > height]
+        above.sort(key=lambda member: (-seen[member], member))
         self._attempts += 1
         start = self._attempts % len(above) if above else 0
         return tuple(above[start:] + above[:start])

@@ -9,6 +9,7 @@ from consensus.events import DropReason, Evidence
 from consensus.messages import (
     Commit,
     Prepare,
+    PreparedClaim,
     PrePrepare,
     ViewChange,
     ViewChangeCertificate,
@@ -19,7 +20,8 @@ from consensus.outbox import Outbox
 from consensus.view_change import ViewChangeBook, require_view_change, require_view_change_certificate
 from consensus.voter import Voter
 from consensus.votes import VoteBook
-from ledger.certificate import CertificateError
+from ledger.certificate import PREPARE, CertificateError, QuorumCertificate
+from ledger.evidence import forgets
 from ledger.fields import Height, View
 
 
@@ -51,6 +53,7 @@ class Ballots:
         if not self._may_count(vote, self.prepares, self._voter.last_prepare()):
             return False
         self.prepares.add(vote)
+        self._compare_kinds(vote, self.commits)
         return True
 
     def count_commit(self, vote: Commit) -> bool:
@@ -58,6 +61,10 @@ class Ballots:
         if not self._may_count(vote, self.commits, self._voter.last_commit()):
             return False
         self.commits.add(vote)
+        self._compare_kinds(vote, self.prepares)
+        change = self.changes.highest(vote.seal.validator)
+        if change is not None:
+            self._compare_claim(vote, change)
         return True
 
     def count_proposal(self, message: PrePrepare) -> None:
@@ -65,9 +72,8 @@ class Ballots:
         vote = Prepare(message.height, message.view, message.block.id, message.seal)
         if vote.seal.validator == self._committee.me:
             self._voter.lose(vote.height, "a proposal")
-        known = self.prepares.find(vote.seal.validator, vote.view)
-        if known is not None and known.block_id != vote.block_id:
-            self._outbox.add(Evidence(vote.seal.validator, encode_message(known), encode_message(vote)))
+        self._compare_kinds(vote, self.prepares)
+        self._compare_kinds(vote, self.commits)
         self.prepares.add(vote)
 
     def judge_second_proposal(self, message: PrePrepare, primary: int) -> None:
@@ -99,7 +105,19 @@ class Ballots:
             self._outbox.add(Evidence(sender, encode_message(known), encode_message(message)))
             return False
         self.changes.add(message)
+        for vote in self.commits.of(sender):
+            self._compare_claim(vote, message)
+        if message.certificate is not None:
+            self.compare_certificate(PREPARE, message.certificate)
         return True
+
+    def compare_certificate(self, kind: str, certificate: QuorumCertificate) -> None:
+        """Look whether anybody signed something else in this view than a verified certificate shows."""
+        for seal in certificate.seals:
+            vote_type = Prepare if kind == PREPARE else Commit
+            shown = vote_type(certificate.height, certificate.view, certificate.block_id, seal)
+            for book in (self.prepares, self.commits):
+                self._compare(book.find(seal.validator, shown.view), shown)
 
     def accept_certificate(self, certificate: ViewChangeCertificate, view: View) -> bool:
         """Check what came from the network to open a view, while in `view`; tell whether it does."""
@@ -143,6 +161,20 @@ class Ballots:
         if is_mine:
             self._voter.lose(vote.height, f"a {type(vote).__name__} in view {vote.view}")
         return not is_mine
+
+    def _compare_kinds(self, vote: Vote, book: VoteBook[Prepare] | VoteBook[Commit]) -> None:
+        self._compare(book.find(vote.seal.validator, vote.view), vote)
+
+    def _compare(self, known: Vote | None, shown: Vote) -> None:
+        """Report who has signed two blocks in one view; both are verified."""
+        if known is not None and known.block_id != shown.block_id:
+            self._outbox.add(Evidence(shown.seal.validator, encode_message(known), encode_message(shown)))
+
+    def _compare_claim(self, vote: Commit, change: ViewChange) -> None:
+        """Report who has committed and asks for a later view without telling so; both are verified."""
+        committed = PreparedClaim(vote.view, vote.block_id)
+        if change.view > vote.view and forgets(committed, change.claim.prepared):
+            self._outbox.add(Evidence(vote.seal.validator, encode_message(vote), encode_message(change)))
 
     def _judge_second(self, first: Vote, second: Vote) -> None:
         offender = second.seal.validator

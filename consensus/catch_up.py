@@ -19,17 +19,20 @@ from consensus.voter import Voter
 from ledger.block import CertifiedBlock
 from ledger.certificate import COMMIT, CertificateError, QuorumCertificate
 from ledger.fields import Height
+from ledger.identity import PublicKey
+from ledger.validators import ValidatorSet
 
 
 class CatchUp:
     """Statuses, decided blocks and bodies, in and out."""
 
-    def __init__(self, outbox: Outbox, boot_epoch: int) -> None:
+    def __init__(self, outbox: Outbox, boot_epoch: int, validators: ValidatorSet) -> None:
         """Begin; `begin` tells the rest.
 
         Args:
             outbox: takes the effects.
             boot_epoch: how often this node has been started.
+            validators: decide the first height.
         """
         self._outbox: Final = outbox
         self._boot_epoch: Final = boot_epoch
@@ -39,18 +42,16 @@ class CatchUp:
         self._instance: Instance
         self._voter: Voter
         self._tip: CertifiedBlock | None
-        self._heights: Heights
-        self._statuses: list[Status | None]
+        self._heights: Final = Heights(validators)
+        self._statuses: Final[dict[PublicKey, Status]] = {}
 
-    def begin(
-        self, committee: Committee, instance: Instance, voter: Voter, tip: CertifiedBlock | None, *, is_new_set: bool
-    ) -> None:
-        """Turn to the next height; what is known of members is forgotten with a new set."""
+    def begin(self, committee: Committee, instance: Instance, voter: Voter, tip: CertifiedBlock | None) -> None:
+        """Turn to the next height; what is known of those who are no members any more is forgotten."""
         self._committee, self._instance, self._voter, self._tip = committee, instance, voter, tip
         self._answered.clear()
-        if is_new_set:
-            self._heights = Heights(len(committee), committee.one_honest)
-            self._statuses = [None] * len(committee)
+        self._heights.turn_to(committee.validators)
+        for key in [key for key in self._statuses if committee.validators.index_of(key) is None]:
+            del self._statuses[key]
 
     @property
     def height(self) -> Height:
@@ -72,13 +73,13 @@ class CatchUp:
         """Tell whether somebody has been helped since the last tick, and will not be before the next."""
         return bool(self._answered)
 
-    def see(self, member: int, height: Height) -> None:
-        """Note that a member has signed something at `height`."""
-        self._heights.see(member, height)
+    def see(self, key: PublicKey, height: Height) -> None:
+        """Note that the holder of a key has signed something at `height`."""
+        self._heights.see(key, height)
 
-    def has_seen(self, member: int, height: Height) -> bool:
-        """Tell whether the member is known to be at `height` or above."""
-        return self._heights.seen(member) >= height
+    def has_seen(self, key: PublicKey, height: Height) -> bool:
+        """Tell whether the holder of a key is known to be at `height` or above."""
+        return self._heights.seen(key) >= height
 
     def tick(self) -> None:
         """Time has passed: whoever still needs help gets it again, and so does this replica."""
@@ -101,7 +102,7 @@ class CatchUp:
             return self._outbox.drop(status, None, DropReason.NOT_A_MEMBER)
         if sender == self._committee.me:
             return self._on_own_status(status)
-        known = self._statuses[sender]
+        known = self._statuses.get(status.sender)
         is_news = known is None or (status.boot_epoch, status.height) > (known.boot_epoch, known.height)
         is_older = known is not None and status.boot_epoch < known.boot_epoch
         is_known = not is_news and not is_older and status.height == self.height
@@ -112,10 +113,11 @@ class CatchUp:
         if known is not None and is_older:
             self._answered.add((sender, Status))
             return self._outbox.send(sender, known)
-        self._statuses[sender] = status if is_news else known
+        if is_news:
+            self._statuses[status.sender] = status
         if status.height < self.height:
             return self.answer(sender, status.height)
-        self._heights.see(sender, status.height)
+        self._heights.see(status.sender, status.height)
         if status.certificate is not None and status.certificate.height >= self.height:
             self._on_certificate(status, sender, status.certificate)
         if status.height > self.height + 1:
@@ -167,7 +169,7 @@ class CatchUp:
         self._heights.prove(Height(certificate.height + 1))
         for seal in certificate.seals:
             if seal.validator != self._committee.me:
-                self._heights.see(seal.validator, certificate.height)
+                self._heights.see(self._committee.key_of(seal.validator), certificate.height)
         return self.fetch()
 
     def answer(self, member: int, height: Height) -> None:

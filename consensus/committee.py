@@ -28,8 +28,9 @@ from ledger.certificate import (
 from ledger.codec import encode
 from ledger.digest import Digest
 from ledger.fields import Height, View
-from ledger.identity import SigningKey, verify
+from ledger.identity import PublicKey, SigningKey, verify
 from ledger.validators import ValidatorSet
+from ledger.view_change import view_change_message
 
 _VOTE: Final = "vote"
 _VIEW_CHANGE: Final = "view-change"
@@ -60,6 +61,10 @@ class Committee:
     def __len__(self) -> int:
         """Return n."""
         return len(self.validators)
+
+    def key_of(self, member: int) -> PublicKey:
+        """Return the key of a member, which it keeps when indices change."""
+        return self.validators.members[member].public_key
 
     def primary(self, height: Height, view: View) -> int:
         """Index of the member that proposes."""
@@ -148,7 +153,7 @@ class Committee:
         return vote_message(kind, height, view, self.validators_hash, validator, block_id)
 
     def _view_change(self, height: Height, view: View, validator: int, prepared: PreparedClaim | None) -> bytes:
-        return encode((PROTOCOL_VERSION, height, view, self.validators_hash, validator, prepared))
+        return view_change_message(height, view, self.validators_hash, validator, prepared)
 
     def _body_request(self, height: Height, validator: int, block_id: Digest) -> bytes:
         return encode((PROTOCOL_VERSION, height, self.validators_hash, validator, block_id))

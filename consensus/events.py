@@ -109,6 +109,9 @@ class BlockAppended:
     parameters: ConsensusParameters
     """In force at the next height."""
 
+    coming: ValidatorSet | None = None
+    """Decides the height after it; None when that is the same set."""
+
 
 @dataclass(frozen=True, slots=True)
 class CertifiedBlockReceived:

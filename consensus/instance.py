@@ -18,7 +18,7 @@ from consensus.proposal import Accepted, Position, UnacceptableError, require_pr
 from consensus.standing import Standing, standing_of
 from consensus.voter import Voter
 from ledger.block import Block, CertifiedBlock
-from ledger.certificate import QuorumCertificate
+from ledger.certificate import COMMIT, QuorumCertificate
 from ledger.digest import Digest
 from ledger.fields import Height, View
 from ledger.parameters import ConsensusParameters
@@ -281,6 +281,7 @@ class Instance:
 
     def decide(self, certificate: QuorumCertificate, block: Block | None) -> None:
         """Take a verified commit certificate of this height, and the block when it is at hand."""
+        self._ballots.compare_certificate(COMMIT, certificate)
         if self.decision is None:
             self.decision = certificate
         self._finish(block)

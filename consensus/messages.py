@@ -23,38 +23,29 @@ from ledger.block import Block, CertifiedBlock
 from ledger.certificate import QuorumCertificate, Seal
 from ledger.codec import Record, decode, encode
 from ledger.fields import DigestField, HeightField, PublicKeyField, SignatureField, Uint, ViewField
+from ledger.view_change import PreparedClaim, ViewChangeCertificate, ViewChangeClaim
+
+__all__ = [
+    "MESSAGE_BYTES_MAX",
+    "Body",
+    "BodyRequest",
+    "Commit",
+    "Decided",
+    "Message",
+    "PrePrepare",
+    "Prepare",
+    "PreparedClaim",
+    "Status",
+    "ViewChange",
+    "ViewChangeCertificate",
+    "ViewChangeClaim",
+    "Vote",
+    "decode_message",
+    "encode_message",
+]
 
 MESSAGE_BYTES_MAX: Final = 1 << 20
 """Longest message, 1 MiB: a block of the largest size with its certificates fits."""
-
-
-class PreparedClaim(Record):
-    """The highest view in which the sender saw a quorum of PREPAREs, and for which block."""
-
-    view: ViewField
-    block_id: DigestField
-
-
-class ViewChangeClaim(Record):
-    """One validator's signed wish to leave for a view, as it stands in a certificate."""
-
-    prepared: PreparedClaim | None
-    """None when it has seen no quorum of PREPAREs at this height."""
-
-    seal: Seal
-    """Over height, new view and `prepared`, in domain `view-change`."""
-
-
-class ViewChangeCertificate(Record, frozen=True, tag="view-change-certificate"):
-    """Q validators want this view; it opens the view and binds its primary to the prepared block, if any."""
-
-    height: HeightField
-    view: ViewField
-    claims: tuple[ViewChangeClaim, ...]
-    """In ascending order of validator."""
-
-    prepared: QuorumCertificate | None
-    """PREPARE certificate of the claim with the highest prepared view; None when no claim has one."""
 
 
 class PrePrepare(Record, frozen=True, tag="pre-prepare"):

@@ -81,6 +81,7 @@ class Replica:
         boot_epoch: int = 0,
         tip: CertifiedBlock | None = None,
         observe_until_ms: int | None = None,
+        coming: ValidatorSet | None = None,
     ) -> None:
         """Begin at `height`.
 
@@ -97,6 +98,7 @@ class Replica:
             observe_until_ms: sign nothing until a block whose time is not before this has been appended. A replica that
                 may have forgotten its votes gives the time of its start plus `clock_drift_ms_max`: no vote that it has
                 forgotten can then be of a height above that block's. Records in `safety` are not looked at.
+            coming: decide the height after `height`; None when that is the same set.
 
         Raises:
             consensus.safety.SafetyRecordError: the safety records contradict each other.
@@ -104,8 +106,9 @@ class Replica:
         self._key: Final = key
         self._outbox: Final = Outbox()
         self._committee = Committee(chain_id, validators, key)
+        self._coming = self._committee_of(coming)
         self._early: Final = EarlyMessages()
-        self._catch_up: Final = CatchUp(self._outbox, boot_epoch)
+        self._catch_up: Final = CatchUp(self._outbox, boot_epoch, validators)
         self._signs_from = height
         self._observe_until_ms = observe_until_ms
         self._statuses_at_start = STATUSES_AT_START
@@ -115,7 +118,7 @@ class Replica:
         me = self._committee.me
         words = OwnWords() if me is None or self._is_observing else reload(height, me, safety)
         self._begin(height, parent_id, parameters, words)
-        self._catch_up.begin(self._committee, self._instance, self._voter, tip, is_new_set=True)
+        self._catch_up.begin(self._committee, self._instance, self._voter, tip)
 
     @property
     def height(self) -> Height:
@@ -219,16 +222,20 @@ class Replica:
         was_silent = self._is_suspended(self.height) or self._voter.lost_at is not None
         self._observe(finished.certified)
         self._signs_from = Height(max(self._signs_from, (self._voter.lost_at or 0) + 1))
-        committee = Committee(self._committee.chain_id, event.validators, self._key)
-        is_new_set = committee.validators_hash != self._committee.validators_hash
-        if is_new_set:
-            self._committee = committee
+        self._committee = self._committee_of(event.validators)
+        self._coming = self._committee_of(event.coming)
         self._begin(height, event.block_id, event.parameters, OwnWords())
-        self._catch_up.begin(self._committee, self._instance, self._voter, finished.certified, is_new_set=is_new_set)
+        self._catch_up.begin(self._committee, self._instance, self._voter, finished.certified)
         if was_silent and self._voter.can_sign:
             self._outbox.notice(NoticeKind.SIGNING_RESUMED, height, self.view)
         for message in self._early.take(height):
             self._on_protocol(message)
+
+    def _committee_of(self, validators: ValidatorSet | None) -> Committee:
+        """Return the present committee when the set is the same, else a new one."""
+        if validators is None or validators == self._committee.validators:
+            return self._committee
+        return Committee(self._committee.chain_id, validators, self._key)
 
     # Messages
 
@@ -274,21 +281,21 @@ class Replica:
                 self._instance.on_view_change_certificate(message)
 
     def _on_early(self, message: Early) -> None:
-        sender = _sender(message)
-        if sender >= len(self._committee):
+        sender, committee = _sender(message), self._coming
+        if sender >= len(committee):
             return self._outbox.drop(message, sender, DropReason.NOT_A_MEMBER)
         if isinstance(message, PrePrepare) and (
-            message.view != 0 or sender != self._committee.primary(message.height, message.view)
+            message.view != 0 or sender != committee.primary(message.height, message.view)
         ):
             return self._outbox.drop(message, sender, DropReason.NOT_THE_PRIMARY)
-        is_wanted = self._early.wants(self.height, message, sender)
-        if not is_wanted and self._catch_up.has_seen(sender, message.height):
+        is_wanted, key = self._early.wants(self.height, message, sender), committee.key_of(sender)
+        if not is_wanted and self._catch_up.has_seen(key, message.height):
             return self._outbox.drop(message, sender, DropReason.TOO_FAR_AHEAD)
-        if not self._is_authentic(message):
+        if not _is_authentic(committee, message):
             return self._outbox.drop(message, sender, DropReason.BAD_SIGNATURE)
-        if sender == self.index:
+        if sender == committee.me:
             return self._voter.lose(message.height, f"a {type(message).__name__} of height {message.height}")
-        self._catch_up.see(sender, message.height)
+        self._catch_up.see(key, message.height)
         return self._early.keep(message, sender) if is_wanted else None
 
     def _on_late(self, message: Early) -> None:
@@ -301,20 +308,6 @@ class Replica:
         if not self._committee.is_view_change(message.height, message.view, message.claim):
             return self._outbox.drop(message, sender, DropReason.BAD_SIGNATURE)
         return self._catch_up.answer(sender, message.height)
-
-    def _is_authentic(self, message: Early) -> bool:
-        committee = self._committee
-        match message:
-            case PrePrepare(height, view, block, seal):
-                return block.header.height == height and committee.is_vote(PREPARE, height, view, block.id, seal)
-            case ViewChange():
-                try:
-                    require_view_change(committee, message)
-                except CertificateError:
-                    return False
-                return True
-            case _:
-                return committee.is_signed_vote(message)
 
     # Timers
 
@@ -343,3 +336,17 @@ class Replica:
 
 def _sender(message: Early) -> int:
     return message.claim.seal.validator if isinstance(message, ViewChange) else message.seal.validator
+
+
+def _is_authentic(committee: Committee, message: Early) -> bool:
+    match message:
+        case PrePrepare(height, view, block, seal):
+            return block.header.height == height and committee.is_vote(PREPARE, height, view, block.id, seal)
+        case ViewChange():
+            try:
+                require_view_change(committee, message)
+            except CertificateError:
+                return False
+            return True
+        case _:
+            return committee.is_signed_vote(message)

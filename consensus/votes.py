@@ -31,6 +31,10 @@ class VoteBook(Generic[VoteT]):
         """Return the member's vote in this view, or None."""
         return self._slots[validator].get(view)
 
+    def of(self, validator: int) -> tuple[VoteT, ...]:
+        """Return the member's votes that are kept."""
+        return tuple(self._slots[validator].values())
+
     def has_room(self, validator: int, view: View) -> bool:
         """Tell whether a vote in this view would be kept."""
         slots = self._slots[validator]

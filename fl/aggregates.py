@@ -14,6 +14,7 @@ from fl.state import model_key, present, result_key, round_key, round_of, task_k
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.certificate import CertificateError, Seal, sign_statement, verify_statement, verify_statements
 from ledger.digest import Digest
+from ledger.evidence import result_message
 from ledger.identity import SigningKey
 from ledger.receipt import Event
 from ledger.validators import ValidatorSet
@@ -23,12 +24,15 @@ _DOMAIN = "result"
 
 def sign_result(key: SigningKey, chain_id: Digest, validators: ValidatorSet, result: RoundResult) -> Seal:
     """Sign a result that this validator computed itself."""
-    return sign_statement(key, _DOMAIN, chain_id, validators, result.digest)
+    return sign_statement(key, _DOMAIN, chain_id, validators, _message(result))
 
 
-def verify_result_seal(chain_id: Digest, validators: ValidatorSet, result_digest: Digest, seal: Seal) -> bool:
-    """Tell whether `seal` is that validator's signature over the result with this digest."""
-    return verify_statement(_DOMAIN, chain_id, validators, result_digest, seal)
+def verify_result_seal(
+    chain_id: Digest, validators: ValidatorSet, task: str, round_number: int, result_digest: Digest, seal: Seal
+) -> bool:
+    """Tell whether `seal` is that validator's signature over the result of this round with this digest."""
+    message = result_message(task, round_number, result_digest)
+    return verify_statement(_DOMAIN, chain_id, validators, message, seal)
 
 
 def certify(state: Overlay, context: BlockContext, sender: bytes, claim: AggregateClaim) -> tuple[Event, ...]:
@@ -75,10 +79,14 @@ def check(
         raise RefusalError("aggregate.not_closed", f"{result.task}/{result.round} is not waiting for its result")
     _require_same_input(task, closed, result)
     try:
-        verify_statements(_DOMAIN, context.chain_id, context.validators, result.digest, claim.seals)
+        verify_statements(_DOMAIN, context.chain_id, context.validators, _message(result), claim.seals)
     except CertificateError as error:
         raise RefusalError("aggregate.uncertified", str(error)) from error
     return task, closed
+
+
+def _message(result: RoundResult) -> bytes:
+    return result_message(result.task, result.round, result.digest)
 
 
 def _require_same_input(task: TaskState, closed: RoundState, result: RoundResult) -> None:

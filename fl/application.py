@@ -7,6 +7,11 @@
 | `evaluation` | `EvaluationReport` | an enrolled trainer | `fl.evaluations` |
 | `task.propose` | `TaskProposal` | an officer | `fl.tasks` |
 | `task.approve` | `TaskApproval` | an officer | `fl.tasks` |
+| `governance.propose` | `Proposal` | an officer | `fl.membership.proposals` |
+| `governance.approve` | `Approval` | an officer | `fl.membership.proposals` |
+| `validator.attest` | `SyncAttestation` | a validator | `fl.membership.proposals` |
+| `validator.rotate` | `KeyRotation` | an officer of the validator | `fl.membership.rotation` |
+| `evidence` | `EvidenceReport` | a validator or participant | `fl.membership.evidence` |
 """
 
 from __future__ import annotations
@@ -14,6 +19,8 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from fl import aggregates, evaluations, rounds, tasks, updates
+from fl.membership import block_end, evidence, proposals, rotation
+from fl.membership.records import Approval, EvidenceReport, KeyRotation, Proposal, SyncAttestation
 from fl.records import (
     AggregateClaim,
     EvaluationReport,
@@ -24,9 +31,10 @@ from fl.records import (
 )
 from fl.state import participant_of
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
-from ledger.codec import CodecError, Record, decode
+from ledger.codec import CodecError, Record, decode, encode
 from ledger.receipt import Event
-from ledger.transaction import TRANSACTION_BYTES_MAX, Transaction
+from ledger.reigns import validators_of
+from ledger.transaction import TRANSACTION_BYTES_MAX, Transaction, transaction_id
 
 PayloadT = TypeVar("PayloadT", bound=Record)
 
@@ -35,12 +43,24 @@ AGGREGATE: Final = "aggregate"
 EVALUATION: Final = "evaluation"
 TASK_PROPOSE: Final = "task.propose"
 TASK_APPROVE: Final = "task.approve"
+GOVERNANCE_PROPOSE: Final = "governance.propose"
+GOVERNANCE_APPROVE: Final = "governance.approve"
+VALIDATOR_ATTEST: Final = "validator.attest"
+VALIDATOR_ROTATE: Final = "validator.rotate"
+EVIDENCE: Final = "evidence"
 _QUEUED: Final[dict[str, type[Record]]] = {
     UPDATE: UpdateSubmission,
     EVALUATION: EvaluationReport,
     TASK_PROPOSE: TaskProposal,
     TASK_APPROVE: TaskApproval,
+    GOVERNANCE_PROPOSE: Proposal,
+    GOVERNANCE_APPROVE: Approval,
+    VALIDATOR_ATTEST: SyncAttestation,
+    VALIDATOR_ROTATE: KeyRotation,
+    EVIDENCE: EvidenceReport,
 }
+_BY_VALIDATORS: Final = frozenset({AGGREGATE, VALIDATOR_ATTEST, EVIDENCE})
+"""Kinds whose sender may be a validator's own key."""
 
 
 class FederatedLearning:
@@ -62,7 +82,8 @@ class FederatedLearning:
         if transaction.kind not in _QUEUED:
             raise RefusalError("transaction.unknown_kind", f"no transaction is of kind {transaction.kind}")
         _payload(transaction, _QUEUED[transaction.kind])
-        _sender(state, transaction)
+        if transaction.kind not in _BY_VALIDATORS or validators_of(state).index_of(transaction.sender) is None:
+            _sender(state, transaction)
 
     def execute(self, state: Overlay, context: BlockContext, transaction: Transaction) -> tuple[Event, ...]:
         """Carry out one transaction.
@@ -87,15 +108,37 @@ class FederatedLearning:
                 approval = _payload(transaction, TaskApproval)
                 return tasks.approve(state, context, _sender(state, transaction), approval)
             case _:
-                raise RefusalError("transaction.unknown_kind", f"no transaction is of kind {transaction.kind}")
+                return _execute_membership(state, context, transaction)
 
     def end_block(self, state: Overlay, context: BlockContext) -> tuple[Event, ...]:
-        """Close and fail rounds whose time has come."""
-        return rounds.end_block(state, context)
+        """Close and fail rounds whose time has come; count votes and change seats."""
+        return (*rounds.end_block(state, context), *block_end.end_block(state, context))
 
     def due_ms(self, state: StateReader) -> int | None:
-        """Time of the earliest deadline of a round."""
-        return rounds.due_ms(state)
+        """Time of the earliest deadline of a round or a proposal; the past when a decided change waits for a block."""
+        due = [moment for moment in (rounds.due_ms(state), block_end.due_ms(state)) if moment is not None]
+        return min(due, default=None)
+
+
+def _execute_membership(state: Overlay, context: BlockContext, transaction: Transaction) -> tuple[Event, ...]:
+    match transaction.kind:
+        case "governance.propose":
+            proposal = _payload(transaction, Proposal)
+            return proposals.propose(state, context, _sender(state, transaction), proposal)
+        case "governance.approve":
+            approval = _payload(transaction, Approval)
+            return proposals.approve(state, context, _sender(state, transaction), approval)
+        case "validator.attest":
+            return proposals.attest(state, context, transaction.sender, _payload(transaction, SyncAttestation))
+        case "validator.rotate":
+            return rotation.rotate(state, context, _sender(state, transaction), _payload(transaction, KeyRotation))
+        case "evidence":
+            shown = _payload(transaction, EvidenceReport)
+            if context.validators.index_of(transaction.sender) is None:
+                _sender(state, transaction)
+            return evidence.report(state, context, shown, transaction_id(encode(transaction)))
+        case _:
+            raise RefusalError("transaction.unknown_kind", f"no transaction is of kind {transaction.kind}")
 
 
 def _payload(transaction: Transaction, record_type: type[PayloadT]) -> PayloadT:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from fl.membership.state import register
 from fl.records import LearningGenesis
 from fl.rounds import activate
-from fl.state import participant_key, write
 from fl.tasks import require_sound_task
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.digest import ZERO_DIGEST
@@ -36,8 +36,7 @@ def learning_genesis_changes(
         message = "participants need a name and a key of their own each: one is used twice"
         raise InvalidLearningGenesisError(message)
     state = Overlay(base)
-    for participant in genesis.participants:
-        write(state, participant_key(participant.public_key), participant)
+    register(state, genesis.participants)
     context = BlockContext(ZERO_DIGEST, Height(0), time_ms, ZERO_DIGEST, validators, 0)
     for task in genesis.tasks:
         try:

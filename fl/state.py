@@ -44,12 +44,12 @@ def rounds_prefix(task: str) -> bytes:
 
 def round_key(task: str, number: int) -> bytes:
     """State key of a round."""
-    return rounds_prefix(task) + _number(number)
+    return rounds_prefix(task) + numbered(number)
 
 
 def updates_prefix(task: str, number: int) -> bytes:
     """What the state keys of a round's updates begin with."""
-    return b"fl/update/" + task.encode() + b"/" + _number(number) + b"/"
+    return b"fl/update/" + task.encode() + b"/" + numbered(number) + b"/"
 
 
 def update_key(task: str, number: int, participant: str) -> bytes:
@@ -59,7 +59,7 @@ def update_key(task: str, number: int, participant: str) -> bytes:
 
 def result_key(task: str, number: int) -> bytes:
     """State key of a round's certified result."""
-    return b"fl/result/" + task.encode() + b"/" + _number(number)
+    return b"fl/result/" + task.encode() + b"/" + numbered(number)
 
 
 def models_prefix(task: str) -> bytes:
@@ -69,12 +69,12 @@ def models_prefix(task: str) -> bytes:
 
 def model_key(task: str, version: int) -> bytes:
     """State key of a model version."""
-    return models_prefix(task) + _number(version)
+    return models_prefix(task) + numbered(version)
 
 
 def evaluations_prefix(task: str, version: int) -> bytes:
     """What the state keys of a model version's evaluations begin with."""
-    return b"fl/evaluation/" + task.encode() + b"/" + _number(version) + b"/"
+    return b"fl/evaluation/" + task.encode() + b"/" + numbered(version) + b"/"
 
 
 def evaluation_key(task: str, version: int, participant: str) -> bytes:
@@ -145,5 +145,6 @@ def decoded(value: bytes, record_type: type[StateT]) -> StateT:
     return decode(value, record_type, bytes_max=STATE_VALUE_BYTES_MAX)
 
 
-def _number(number: int) -> bytes:
+def numbered(number: int) -> bytes:
+    """Return how a number stands in a state key, so that keys are in its order."""
     return f"{number:0{_NUMBER_DIGITS}d}".encode()

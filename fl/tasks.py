@@ -5,13 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from fl.aggregators import AggregationError, minimum_updates
+from fl.availability import require_available
 from fl.grid import MODEL_WORD_BYTES
 from fl.records import TASKS_ACTIVE_MAX, Participant, TaskApproval, TaskProposal, TaskSpec, TaskState
 from fl.rounds import activate
 from fl.state import active_tasks, task_key, task_of, write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.certificate import CertificateError
-from ledger.payload import SALT_BYTES, verify_availability
+from ledger.payload import SALT_BYTES
 from ledger.receipt import Event
 
 
@@ -53,7 +54,7 @@ def check_proposal(state: StateReader, context: BlockContext, officer: Participa
     if proposal.availability is None or proposal.availability.acknowledgement.payload != task.initial_model:
         raise RefusalError("task.unavailable", "an initial model needs the availability certificate of its payload")
     try:
-        verify_availability(context.chain_id, context.validators, proposal.availability)
+        require_available(state, context, proposal.availability)
     except CertificateError as error:
         raise RefusalError("task.unavailable", str(error)) from error
 

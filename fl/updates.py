@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from fl.availability import require_available
 from fl.grid import UPDATE_WORD_BYTES
 from fl.records import Participant, RoundState, TaskState, UpdateState, UpdateSubmission
 from fl.state import present, round_key, round_of, task_of, update_key, update_of, write
@@ -17,7 +18,7 @@ from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.certificate import CertificateError
 from ledger.codec import encode
 from ledger.digest import Digest
-from ledger.payload import SALT_BYTES, verify_availability
+from ledger.payload import SALT_BYTES
 from ledger.receipt import Event
 from ledger.transaction import Transaction, transaction_id
 
@@ -87,7 +88,7 @@ def check(
     _require_first(state, current, trainer, submission, transaction)
     _require_sound_payload(task, submission)
     try:
-        verify_availability(context.chain_id, context.validators, submission.availability)
+        require_available(state, context, submission.availability)
     except CertificateError as error:
         raise RefusalError("update.unavailable", str(error)) from error
     return task, current

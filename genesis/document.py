@@ -22,10 +22,9 @@ from ledger.fields import NameField, TimeField
 from ledger.identity import InvalidKeyError, require_public_key
 from ledger.parameters import ConsensusParameters, InvalidParametersError
 from ledger.state_map import StateMap
-from ledger.validators import InvalidValidatorSetError, ValidatorSet
+from ledger.validators import InvalidValidatorSetError, ValidatorSet, address_fault
 
 GENESIS_BYTES_MAX: Final = 16 << 20
-PORT_MAX: Final = 65_535
 
 
 class InvalidGenesisError(FaultsError):
@@ -159,14 +158,6 @@ def _address_faults(document: GenesisDocument) -> list[str]:
         for member in document.validators.members
         if member.address and (fault := address_fault(member.address))
     ]
-
-
-def address_fault(address: str) -> str | None:
-    """Return why `address` is not `host:port`, or None when it is."""
-    host, colon, port = address.rpartition(":")
-    if colon and host and port.isascii() and port.isdigit() and 1 <= int(port) <= PORT_MAX:
-        return None
-    return f"needs host:port with a port of 1 to {PORT_MAX}, got {address!r}"
 
 
 def _participant_faults(document: GenesisDocument) -> list[str]:

@@ -20,14 +20,14 @@ from typing import Final
 
 from fl.records import LearningGenesis, Participant, Role, TaskSpec
 from genesis.api_certificates import api_certificates
-from genesis.document import PORT_MAX, GenesisDocument, InvalidGenesisError, document_text, faults_of
+from genesis.document import GenesisDocument, InvalidGenesisError, document_text, faults_of
 from genesis.keys import KEY_FILE_MODE, new_key, write_key
 from genesis.ports import LOOPBACK, free_ports
 from genesis.settings import NodeSettings
 from ledger.fields import NAME_PATTERN
 from ledger.identity import SigningKey
 from ledger.parameters import ConsensusParameters
-from ledger.validators import VALIDATORS_MAX, Validator, ValidatorSet
+from ledger.validators import PORT_MAX, VALIDATORS_MAX, Validator, ValidatorSet
 
 CONFIG_NAME: Final = "node.toml"
 GENESIS_NAME: Final = "genesis.json"

@@ -24,9 +24,9 @@ from ledger.execution import (
     InvalidBlockError,
     InvalidTransactionError,
     require_same_header,
-    validators_of,
 )
 from ledger.fields import Height
+from ledger.reigns import validators_of
 from ledger.state_map import StateMap
 from ledger.transaction import transaction_id
 from ledger.validators import ValidatorSet

@@ -19,15 +19,10 @@ from ledger.fields import Height
 from ledger.merkle import merkle_root
 from ledger.parameters import ConsensusParameters
 from ledger.receipt import DETAIL_CHARACTERS_MAX, OK, Event, Receipt
+from ledger.reigns import VALIDATORS_KEY, coming_validators_of, promote, validators_of
 from ledger.state_map import StateMap
 from ledger.transaction import Transaction, decode_transaction, transaction_id, verify_transaction
 from ledger.validators import ValidatorSet
-
-VALIDATORS_KEY: Final = b"ledger/validators"
-"""Set that decides the next height."""
-
-VALIDATORS_PENDING_KEY: Final = b"ledger/validators-pending"
-"""Set that decides the height after the next, when it differs."""
 
 PARAMETERS_KEY: Final = b"ledger/parameters"
 _SYSTEM_RECORD_BYTES_MAX: Final = 1 << 20
@@ -55,6 +50,10 @@ class Execution:
     """What differs from the state before; None stands for a removed key."""
 
     next_validators: ValidatorSet
+    """Set that decides the next height."""
+
+    coming_validators: ValidatorSet
+    """Set that decides the height after the next."""
 
     @property
     def block(self) -> Block:
@@ -71,11 +70,6 @@ def next_nonce(state: StateReader, sender: bytes) -> int:
     """Return the nonce that the sender's next transaction must have."""
     value = state.get(nonce_key(sender))
     return 0 if value is None else int.from_bytes(value, "big")
-
-
-def validators_of(state: StateReader) -> ValidatorSet:
-    """Return the set that decides the height after `state`."""
-    return decode(_system(state, VALIDATORS_KEY), ValidatorSet, bytes_max=_SYSTEM_RECORD_BYTES_MAX)
 
 
 def parameters_of(state: StateReader) -> ConsensusParameters:
@@ -116,7 +110,7 @@ class BlockBuilder:
         self._raws: list[bytes] = []
         self._receipts: list[Receipt] = []
         self._bytes = 0
-        self._promote_validators()
+        promote(self._overlay, context.height)
 
     def add(self, raw: bytes) -> Receipt:
         """Execute one transaction.
@@ -163,13 +157,15 @@ class BlockBuilder:
             application_version=self._application.version,
             proposer=context.proposer,
         )
-        return Execution(header, tuple(self._raws), tuple(self._receipts), state, dict(changes), next_validators)
-
-    def _promote_validators(self) -> None:
-        pending = self._state.get(VALIDATORS_PENDING_KEY)
-        if pending is not None:
-            self._overlay.put(VALIDATORS_KEY, pending)
-            self._overlay.delete(VALIDATORS_PENDING_KEY)
+        return Execution(
+            header,
+            tuple(self._raws),
+            tuple(self._receipts),
+            state,
+            dict(changes),
+            next_validators,
+            coming_validators_of(state),
+        )
 
     def _require_valid(self, raw: bytes, identity: Digest) -> Transaction:
         limit = self._parameters

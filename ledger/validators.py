@@ -15,6 +15,7 @@ from ledger.fields import Height, NameField, PublicKeyField, View
 
 VALIDATORS_MAX: Final = 128
 ADDRESS_CHARACTERS_MAX: Final = 256
+PORT_MAX: Final = 65_535
 
 
 class Validator(Record):
@@ -78,7 +79,7 @@ class ValidatorSet(Record):
     @property
     def faulty_max(self) -> int:
         """How many members may be Byzantine: f = (n - 1) // 3."""
-        return (len(self.members) - 1) // 3
+        return faulty_max_of(len(self.members))
 
     @property
     def quorum(self) -> int:
@@ -87,7 +88,7 @@ class ValidatorSet(Record):
         Any two quorums share at least f + 1 members, so at least one honest one; and n - f >= Q, so f silent
         members do not stop the rest.
         """
-        return (len(self.members) + self.faulty_max + 2) // 2
+        return quorum_of(len(self.members))
 
     @property
     def hash(self) -> Digest:
@@ -104,3 +105,21 @@ class ValidatorSet(Record):
             if member.public_key == public_key:
                 return index
         return None
+
+
+def faulty_max_of(members: int) -> int:
+    """How many of so many members may be Byzantine: f = (n - 1) // 3."""
+    return (members - 1) // 3
+
+
+def quorum_of(members: int) -> int:
+    """How many of so many members decide: Q = ceil((n + f + 1) / 2)."""
+    return (members + faulty_max_of(members) + 2) // 2
+
+
+def address_fault(address: str) -> str | None:
+    """Return why `address` is not `host:port`, or None when it is."""
+    host, colon, port = address.rpartition(":")
+    if colon and host and port.isascii() and port.isdigit() and 1 <= int(port) <= PORT_MAX:
+        return None
+    return f"needs host:port with a port of 1 to {PORT_MAX}, got {address!r}"

@@ -20,10 +20,10 @@ from ledger.execution import (
     InvalidTransactionError,
     execute_block,
     parameters_of,
-    validators_of,
 )
 from ledger.fields import Height
 from ledger.parameters import ConsensusParameters
+from ledger.reigns import coming_validators_of, validators_of
 from ledger.state_map import StateMap
 from ledger.validators import ValidatorSet
 from node.store import Tip
@@ -93,6 +93,11 @@ class Chain:
     def validators(self) -> ValidatorSet:
         """Set that decides the next height."""
         return validators_of(self.state)
+
+    @property
+    def coming_validators(self) -> ValidatorSet:
+        """Set that decides the height after the next."""
+        return coming_validators_of(self.state)
 
     @property
     def parameters(self) -> ConsensusParameters:

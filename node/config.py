@@ -18,9 +18,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from genesis.document import address_fault
 from genesis.reading import FaultsError, Json, nearest, read, to_json
 from ledger.fields import NameField
+from ledger.validators import address_fault
 
 ENVIRONMENT_PREFIX: Final = "FOEDUS_"
 _NO_SETTINGS: Final = frozenset({"FOEDUS_PASSPHRASE"})

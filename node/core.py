@@ -243,6 +243,7 @@ class Core:
             boot_epoch=self.store.boot_epoch,
             tip=self.store.certified_block(self.chain.height),
             observe_until_ms=self.observation.until_ms,
+            coming=self.chain.coming_validators,
         )
 
     def _primary(self) -> int:

@@ -278,7 +278,10 @@ class Driver:
         execution = self._proposals.append(certified)
         self._work_since_s = None
         self._on_appended(certified, execution)
-        appended = BlockAppended(self._chain.height, self._chain.tip_id, self._chain.validators, self._chain.parameters)
+        chain = self._chain
+        appended = BlockAppended(
+            chain.height, chain.tip_id, chain.validators, chain.parameters, coming=chain.coming_validators
+        )
         self._internal.appendleft(appended)
         self._wake.set()
         self.look_for_work()

@@ -167,7 +167,7 @@ class ResultBook:
         known = None if earlier is None else earlier.votes.get(vote.seal.validator)
         if known is not None and known.result == vote.result:
             return False
-        if not verify_result_seal(self._chain_id, validators, vote.result, vote.seal):
+        if not verify_result_seal(self._chain_id, validators, vote.task, vote.round, vote.result, vote.seal):
             return False
         if known is not None:
             name = validators.members[vote.seal.validator].name

@@ -23,11 +23,12 @@ from ledger.certificate import COMMIT, make_certificate, sign_vote
 from ledger.chain import Anchor, genesis_anchor
 from ledger.codec import Record, encode
 from ledger.digest import Digest, digest
-from ledger.execution import BlockBuilder, Execution, next_nonce, validators_of
+from ledger.execution import BlockBuilder, Execution, next_nonce
 from ledger.fields import Height, View
 from ledger.identity import SigningKey
 from ledger.parameters import ConsensusParameters
 from ledger.payload import Acknowledgement, AvailabilityCertificate, describe, sign_acknowledgement
+from ledger.reigns import validators_of
 from ledger.state_map import StateMap
 from ledger.transaction import sign_transaction
 from ledger.validators import Validator, ValidatorSet

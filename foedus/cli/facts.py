@@ -149,14 +149,14 @@ def _fact(kind: str, rest: list[str]) -> FactName:
 
 
 def _ledger_fact(kind: str, rest: list[str]) -> FactName:
-    from ledger import execution
+    from ledger import execution, reigns
     from ledger.parameters import ConsensusParameters
     from ledger.validators import ValidatorSet
 
     if kind == "nonce":
         return FactName(execution.nonce_key(_hex(rest[0], "a public key")), None)
     if kind == "validators":
-        return FactName(execution.VALIDATORS_KEY, ValidatorSet)
+        return FactName(reigns.VALIDATORS_KEY, ValidatorSet)
     return FactName(execution.PARAMETERS_KEY, ConsensusParameters)
 
 

@@ -21,9 +21,9 @@ from ledger.block import Header
 from ledger.chain import CertifiedHeader
 from ledger.codec import CodecError, decode
 from ledger.digest import Digest
-from ledger.execution import VALIDATORS_KEY
 from ledger.fields import Height
 from ledger.light import LightProofError, successor, verify_certified_header
+from ledger.reigns import VALIDATORS_KEY
 from ledger.state_map import StateMap
 from ledger.validators import ValidatorSet
 

@@ -18,7 +18,7 @@ from genesis.document import document_text, initial_state
 from genesis.keys import write_key
 from ledger.chain import CertifiedHeader
 from ledger.codec import decode, encode
-from ledger.execution import VALIDATORS_PENDING_KEY
+from ledger.reigns import VALIDATORS_PENDING_KEY
 from ledger.validators import ValidatorSet
 from node.api.server import ApiServer
 from node.metrics import NodeMetrics

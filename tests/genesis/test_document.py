@@ -20,8 +20,9 @@ from genesis.document import (
     read_document,
 )
 from genesis.reading import Json
-from ledger.execution import parameters_of, validators_of
+from ledger.execution import parameters_of
 from ledger.parameters import ConsensusParameters
+from ledger.reigns import validators_of
 from tests.genesis.consortium import make
 
 replace = msgspec.structs.replace

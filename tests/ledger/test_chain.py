@@ -27,8 +27,8 @@ from ledger.chain import (
     verify_headers,
 )
 from ledger.codec import CodecError, Record, decode, encode
-from ledger.execution import VALIDATORS_PENDING_KEY
 from ledger.receipt import Event
+from ledger.reigns import VALIDATORS_PENDING_KEY
 from ledger.transaction import Transaction, transaction_id
 from ledger.validators import ValidatorSet
 from tests.recorded import GENESIS_MS, Recorded, certify, document_of, member

@@ -164,7 +164,7 @@ def large() -> tuple[Recorded, LightProof, LightProof]:
     entries = ((f"filler/{number}".encode(), bytes(8)) for number in range(100_000))
     state = history.executions[1].state.update(dict(entries))
     header = replace(history.executions[1].header, state_root=state.root)
-    execution = type(history.executions[1])(header, (), (), state, {}, history.document.validators)
+    execution = type(history.executions[1])(header, (), (), state, {}, *[history.document.validators] * 2)
     certified = certify(history.document.chain_id, history.document.validators, execution)
     in_state = prove_state(CertifiedHeader(header, certified.certificate), state, b"filler/7")
     return history, in_state, prove_transaction(history.blocks[0], 0)

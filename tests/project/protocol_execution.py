@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from math import isqrt, prod
 
 from tests.project import protocol_arithmetic as arithmetic
+from tests.project import protocol_evidence as evidence
 from tests.project import protocol_learning as learning
+from tests.project import protocol_membership as membership
 from tests.project.protocol_learning import Book, Refusal, State, number, rule_of, words_of
 from tests.project.protocol_reader import (
     block_id,
@@ -32,6 +34,11 @@ PAYLOADS = {
     "evaluation": "EvaluationReport",
     "task.propose": "TaskProposal",
     "task.approve": "TaskApproval",
+    "governance.propose": "Proposal",
+    "governance.approve": "Approval",
+    "validator.attest": "SyncAttestation",
+    "validator.rotate": "KeyRotation",
+    "evidence": "EvidenceReport",
 }
 
 
@@ -47,6 +54,7 @@ def begin(document: Rec) -> State:
     book.write(b"ledger/parameters", document.rec("parameters"))
     for who in agreed.recs("participants"):
         book.write(b"fl/participant/" + who.data("public_key"), who)
+    membership.write_roster(book, [membership.person(who) for who in agreed.recs("participants")])
     for spec in agreed.recs("tasks"):
         learning.sound_task(book, spec)
         learning.activate(
@@ -66,6 +74,13 @@ def carry_out(book: Book, transaction: Rec, identity: bytes) -> None:
     if kind == "aggregate":
         learning.certify(book, sender, payload)
         return
+    if kind == "validator.attest":
+        membership.attest(book, sender, payload)
+        return
+    keys = [member.data("public_key") for member in book.validators.recs("members")]
+    if kind == "evidence" and sender in keys:
+        evidence.report(book, payload, identity)
+        return
     who = book.read("Participant", b"fl/participant/" + sender)
     learning.need(who is not None, "transaction.unknown_sender", f"{sender.hex()} is not registered")
     assert who is not None
@@ -76,8 +91,16 @@ def carry_out(book: Book, transaction: Rec, identity: bytes) -> None:
             learning.evaluate(book, who, payload)
         case "task.propose":
             learning.propose(book, who, payload)
-        case _:
+        case "task.approve":
             learning.approve(book, who, payload)
+        case "governance.propose":
+            membership.propose(book, who, payload)
+        case "governance.approve":
+            membership.approve(book, who, payload)
+        case "validator.rotate":
+            membership.rotate(book, who, payload)
+        case _:
+            evidence.report(book, payload, identity)
 
 
 @dataclass(frozen=True)
@@ -95,8 +118,8 @@ def execute(claimed: Rec, raws: Sequence[bytes], before: State) -> Executed:
     parameters = decode("ConsensusParameters", before[b"ledger/parameters"], 1 << 20)
     chain_id, height = claimed.data("chain_id"), claimed.number("height")
     book = Book(chain_id, validators, height, claimed.number("time_ms"), dict(before))
-    if b"ledger/validators-pending" in book.state:
-        book.state[b"ledger/validators"] = book.state.pop(b"ledger/validators-pending")
+    membership.promote(book)
+    book.late = membership.late_sets(book)
     if len(raws) > parameters.number("block_transactions_max"):
         raise DifferenceError("too many transactions")
     if sum(map(len, raws)) > parameters.number("block_bytes_max"):
@@ -104,6 +127,7 @@ def execute(claimed: Rec, raws: Sequence[bytes], before: State) -> Executed:
     receipts = [_transact(book, raw) for raw in raws]
     book.events = []
     learning.end_block(book)
+    membership.end_block(book)
     receipts.append(make("Receipt", transaction=claimed.data("parent_id"), code="ok", detail="", events=[*book.events]))
     following = decode("ValidatorSet", book.state[b"ledger/validators"], 1 << 20)
     header = claimed.changed(

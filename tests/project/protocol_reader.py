@@ -41,6 +41,10 @@ def is_signed(key: bytes, domain: str, chain_id: bytes, message: bytes, signatur
     return True
 
 
+def is_usable_key(key: bytes) -> bool:
+    return nacl.bindings.crypto_core_ed25519_is_valid_point(key)
+
+
 # Section 4: Merkle lists
 
 
