@@ -12,10 +12,11 @@ from fl.application import FederatedLearning
 from fl.grid import GridError, model_from_bytes, update_from_bytes
 from ledger.application import BlockContext, RefusalError
 from ledger.codec import decode, encode
-from ledger.execution import BlockBuilder, InvalidTransactionError, next_nonce, validators_of
+from ledger.execution import BlockBuilder, InvalidTransactionError, next_nonce
 from ledger.fields import Height
 from ledger.payload import CHUNK_BYTES, SALT_BYTES, describe
 from ledger.receipt import Receipt
+from ledger.reigns import validators_of
 from ledger.transaction import TRANSACTION_BYTES_MAX, Transaction
 from node.mempool import Mempool, MempoolError, MempoolLimits
 from node.payloads.content import is_on_grid, verdict
