@@ -18,7 +18,7 @@ from fl.aggregators import Decision, UpdateRangeError, clip_norm_in_units, decid
 from fl.grid import MODEL_WORD_BYTES, GridError, add_aggregate, model_from_bytes, model_shift, next_exponents
 from fl.records import AggregateClaim, Contribution, ModelState, RoundResult, RoundState, TaskSpec, UpdateState
 from fl.schema import ModelSchema, Segment
-from fl.state import active_tasks, model_of, present, task_of, update_of
+from fl.state import active_tasks, model_of, present, round_of, task_of, update_of
 from ledger.application import StateReader
 from ledger.codec import CodecError, decode
 from ledger.digest import DIGEST_BYTES
@@ -44,6 +44,12 @@ class AggregationJob:
     base: ModelState
     updates: tuple[UpdateState, ...]
     """Ascending by participant."""
+
+    @property
+    def payloads(self) -> tuple[PayloadDescriptor, ...]:
+        """The bytes that the result follows from: the base model's, unless it is all zeros, and each update's."""
+        base = () if self.base.payload is None else (self.base.payload,)
+        return (*base, *(update.payload for update in self.updates))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,13 @@ def job_of(state: StateReader, closed: RoundState) -> AggregationJob:
         for name in closed.participants
     )
     return AggregationJob(task.spec, closed, base, updates)
+
+
+def producing_job(state: StateReader, model: ModelState) -> AggregationJob | None:
+    """Return the job whose result a certified model is; None for an initial model."""
+    if model.round == 0:
+        return None
+    return job_of(state, present(round_of(state, model.task, model.round), "a model's round"))
 
 
 def claimed_results(transactions: Sequence[bytes]) -> Iterator[RoundResult]:

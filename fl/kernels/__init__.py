@@ -14,7 +14,7 @@ from typing import Any, Final, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION: Final = 1
+VERSION: Final = 2
 ROWS_MAX: Final = 128
 """Rows that the compiled sorting networks take."""
 
@@ -40,6 +40,7 @@ class Library:
         self._mixed = _typed(functions.foedus_middle_mixed, None, _P, _N, _N, _N, _N, _P, _N, _P, _P, _P)
         self._add_32 = _typed(functions.foedus_add_32, _N, _P, _P, _N, _D, _D, _D, _D)
         self._add_64 = _typed(functions.foedus_add_64, _N, _P, _P, _N, _D, _D, _D, _D)
+        self._quantise = _typed(functions.foedus_quantise, _N, _P, _P, _N, _D, _D, _P, _P)
 
     def survey(self, words: NDArray[np.int16]) -> tuple[list[int], list[int]]:
         """Return each row's largest magnitude and sum of squares; the sum is right where no magnitude exceeds 8191."""
@@ -109,6 +110,27 @@ class Library:
         """
         function = self._add_32 if numerator.dtype == np.int32 else self._add_64
         return int(function(model.ctypes.data, numerator.ctypes.data, len(model), scale, denominator, low, high))
+
+    def quantise(
+        self, trained: NDArray[np.float32], base: NDArray[np.float32], scale: float, bound: int, words: NDArray[np.int16]
+    ) -> tuple[int, float]:
+        """Write (trained - base) * scale, rounded half-even and cut off beyond `bound`, to `words`.
+
+        Args:
+            trained: shape (c,), native and contiguous, as the others.
+            base: shape (c,).
+            scale: a power of two.
+            bound: largest magnitude of a word.
+            words: shape (c,).
+
+        Returns:
+            How many words were cut off, and the sum of the squared differences: not finite where an entry is not, and
+            in the last place not numpy's.
+        """
+        squares = np.empty(1)
+        places = (trained.ctypes.data, base.ctypes.data, len(words), scale, float(bound))
+        cut = int(self._quantise(*places, words.ctypes.data, squares.ctypes.data))
+        return cut, float(squares[0])
 
 
 def library() -> Library | None:

@@ -1,9 +1,9 @@
 /* Exact integer passes over a round's words. One law: the same integers as the numpy code beside it, on any processor.
  *
  * `fl.kernels` calls these; `fl.aggregators` and `fl.grid` say what they compute and keep a numpy version of each.
- * Nothing is allocated, nothing is kept, no rounding mode is touched. Floating point appears in `foedus_add` alone,
- * where every value is an integer below 2^53 and every operation but one division is exact; the quotient is then
- * corrected by its exact remainder.
+ * Nothing is allocated, nothing is kept, no rounding mode is touched. Floating point appears in `foedus_add`, where
+ * every value is an integer below 2^53 and every operation but one division is exact, the quotient then being corrected
+ * by its exact remainder, and in `foedus_quantise`, a participant's way to its words, of which nobody votes.
  *
  * Words are int16, |word| <= 8191, in rows of `stride` words. Columns are handled in blocks that stay in the nearest
  * cache. On x86-64 the compiler makes two versions of each loop, with and without AVX2, chosen when the library loads.
@@ -322,5 +322,31 @@ CLONES void foedus_middle_mixed(const int16_t *words, int64_t stride, int64_t ro
 ADD(foedus_add_32, int32_t)
 ADD(foedus_add_64, int64_t)
 
+/* Words of (trained - base) * scale, rounded to the nearest, ties to even, and cut off beyond +-bound. Returns how many
+ * were cut off; `squares` gets the sum of squared differences, which is not finite where an entry is not. */
+CLONES int64_t foedus_quantise(const float *trained, const float *base, int64_t length, double scale, double bound,
+                               int16_t *words, double *squares)
+{
+    double parts[LANES] = {0.0};
+    int64_t saturated = 0;
+    for (int64_t begin = 0; begin < length; begin += LANES) {
+        const int64_t count = least(LANES, length - begin);
+        int32_t beyond = 0;
+        for (int64_t k = 0; k < count; k++) {
+            const double difference = (double)trained[begin + k] - (double)base[begin + k];
+            const double value = rint(difference * scale);
+            const double cut = value > bound ? bound : value < -bound ? -bound : value;
+            parts[k] += difference * difference;
+            beyond += cut != value;
+            words[begin + k] = (int16_t)(int32_t)cut;
+        }
+        saturated += beyond;
+    }
+    *squares = 0.0;
+    for (int lane = 0; lane < LANES; lane++)
+        *squares += parts[lane];
+    return saturated;
+}
+
 /* A shared library and its caller must mean the same by these functions. */
-int32_t foedus_kernels_version(void) { return 1; }
+int32_t foedus_kernels_version(void) { return 2; }

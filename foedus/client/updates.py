@@ -1,21 +1,22 @@
 """From trained arrays to an update. One law: the same training gives the same bytes.
 
 So submitting again is no second update. Everything here is pure. The payload's salt, which keeps others from guessing a
-small update from its digest, is derived from the participant's secret key, the round and the words: unknown to all
-others, equal when the work is repeated.
+small update from its digest, is derived from the participant's secret key and the round: unknown to all others, equal
+when the work is repeated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from math import isfinite, sqrt
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.grid import CHUNK_WORDS, UPDATE_FRACTION_BITS, UPDATE_WORD_BYTES, quantise_values
+from fl.grid import CHUNK_WORDS, UPDATE_FRACTION_BITS, UPDATE_WORD_BYTES, WORD_MAX, quantise_values
+from fl.kernels import library
 from fl.records import METRIC_UNIT, METRICS_MAX, Metrics, RoundState
 from fl.schema import ModelSchema, TensorSpec
 from foedus.client.errors import ClientError
@@ -25,6 +26,9 @@ from ledger.payload import SALT_BYTES, PayloadDescriptor, describe
 
 Flat = NDArray[np.generic]
 Arrays = Mapping[str, Flat]
+
+_SHIFT_MAX: Final = 512
+"""Differences of float32 times 2 to this power are within float64: the product is exact or beyond every grid."""
 
 
 class InvalidUpdateError(ClientError):
@@ -63,21 +67,20 @@ def prepare_update(
         InvalidUpdateError: names, shapes or dtypes differ, or an entry is NaN or infinite.
     """
     pairs = _pairs(schema, base, new)
-    norm = sqrt(sum(_squared_norm(name, *pair) for name, pair in pairs.items()))
-    factor = clip / norm if clip is not None and norm > clip else 1.0
+    factor, norm = 1.0, None
+    if clip is not None:
+        norm = sqrt(sum(_squared_norm(name, *pair) for name, pair in pairs.items()))
+        factor, norm = (clip / norm, clip) if norm > clip else (1.0, norm)
     payload = bytearray(SALT_BYTES + UPDATE_WORD_BYTES * schema.size)
+    payload[:SALT_BYTES] = digest("update-salt", key.seed, f"{current.task}/{current.number}".encode())
     words = np.frombuffer(payload, "<i2", offset=SALT_BYTES)
-    saturated = 0
-    for (trained, start), segment in zip(pairs.values(), schema.segments(current.exponents), strict=True):
-        shift = UPDATE_FRACTION_BITS - segment.exponent
+    saturated, squares = 0, 0.0
+    for (name, pair), segment in zip(pairs.items(), schema.segments(current.exponents), strict=True):
         target = words[segment.start : segment.stop]
-        for place, difference in _differences(trained, start):
-            if factor != 1.0:
-                np.multiply(difference, factor, out=difference)
-            saturated += quantise_values(difference, shift, target[place])
-    named = f"{current.task}/{current.number}".encode()
-    payload[:SALT_BYTES] = digest("update-salt", key.seed, named, sha256(memoryview(payload)[SALT_BYTES:]).digest())
-    return PreparedUpdate(bytes(payload), describe(payload), saturated, min(norm, clip) if clip is not None else norm)
+        cut, length = _quantise(name, *pair, UPDATE_FRACTION_BITS - segment.exponent, factor, target)
+        saturated += cut
+        squares += length
+    return PreparedUpdate(bytes(payload), describe(payload), saturated, sqrt(squares) if norm is None else norm)
 
 
 def metrics_of(figures: Mapping[str, float] | None) -> Metrics:
@@ -115,6 +118,33 @@ def _flat(tensor: TensorSpec, given: Flat) -> Flat:
     if array.dtype.kind not in "fiu":
         raise InvalidUpdateError(f"{tensor.name}: real numbers are needed, got {array.dtype}")
     return array.reshape(-1)
+
+
+def _quantise(
+    name: str, trained: Flat, start: Flat, shift: int, factor: float, words: NDArray[np.int16]
+) -> tuple[int, float]:
+    """Write one tensor's words; return how many were cut off, and the squared length of the whole difference.
+
+    Raises:
+        InvalidUpdateError: an entry is NaN or infinite.
+    """
+    compiled = library()
+    if compiled is not None and factor == 1.0 and _is_plain(trained, start, words) and abs(shift) <= _SHIFT_MAX:
+        cut, squares = compiled.quantise(trained, start, 2.0**shift, WORD_MAX, words)  # type: ignore[arg-type]
+        if isfinite(squares):
+            return cut, squares
+    squares, cut = _squared_norm(name, trained, start), 0
+    for place, difference in _differences(trained, start):
+        if factor != 1.0:
+            np.multiply(difference, factor, out=difference)
+        cut += quantise_values(difference, shift, words[place])
+    return cut, squares
+
+
+def _is_plain(trained: Flat, start: Flat, words: Flat) -> bool:
+    """Tell whether these are arrays that the compiled code reads."""
+    floats = all(array.dtype == np.float32 and array.dtype.isnative for array in (trained, start))
+    return floats and words.dtype.isnative and trained.flags.c_contiguous and start.flags.c_contiguous
 
 
 def _differences(trained: Flat, start: Flat) -> Iterator[tuple[slice, NDArray[np.float64]]]:

@@ -14,7 +14,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from fl.aggregators import RuleSpec, aggregate
-from fl.grid import MODEL_WORD_MAX, MODEL_WORD_MIN, WORD_MAX, add_aggregate
+from fl.grid import MODEL_WORD_MAX, MODEL_WORD_MIN, WORD_MAX, add_aggregate, quantise_values
 from fl.kernels import ROWS_MAX, Library, library, without_library
 from fl.schema import Segment
 
@@ -147,3 +147,31 @@ def test_an_installation_without_a_compiler_says_so_and_runs_on_numpy(tmp_path: 
 def test_an_installation_with_a_compiler_has_the_kernels(tmp_path: Path) -> None:
     assert built(tmp_path, "cc").returncode == 0
     assert (tmp_path / "fl" / "kernels" / "_exact.so").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 1_000])
+@pytest.mark.parametrize("shift", [-20, 0, 13, 60, 512])
+def test_words_of_a_difference_are_numpys(compiled: Library, size: int, shift: int) -> None:
+    dice = np.random.default_rng([size, shift + 100])
+    base = dice.standard_normal(size, np.float32)
+    trained = base + dice.standard_normal(size, np.float32) * np.float32(2.0) ** dice.integers(-40, 4, size).astype("f4")
+    trained[dice.random(size) < 0.2] = np.float32(0.5)
+    base[dice.random(size) < 0.2] = np.float32(0)
+    difference = trained.astype(np.float64) - base.astype(np.float64)
+    expected, words = np.empty(size, np.int16), np.empty(size, np.int16)
+
+    cut, squares = compiled.quantise(trained, base, 2.0**shift, WORD_MAX, words)
+
+    assert cut == quantise_values(difference.copy(), shift, expected)
+    assert words.tolist() == expected.tolist()
+    assert squares == pytest.approx(float(np.square(difference).sum()), rel=1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_shows_in_the_squared_length(compiled: Library, bad: float) -> None:
+    trained, base = np.zeros(200, np.float32), np.zeros(200, np.float32)
+    trained[130] = bad
+
+    _, squares = compiled.quantise(trained, base, 1.0, WORD_MAX, np.empty(200, np.int16))
+
+    assert not np.isfinite(squares)
