@@ -17,6 +17,7 @@ from genesis.keys import read_key
 from genesis.signatures import load_signatures, require_signed
 from ledger.identity import SigningKey
 from node.config import Config
+from node.memory import keep_freed_memory
 from node.node import Node
 from node.tls import TransportIdentity
 
@@ -50,6 +51,7 @@ def run_node(config: Config, *, passphrase: str | None = None, observe_first: bo
         DivergedError: this node executes blocks differently from a quorum.
     """
     os.umask(OWNER_ONLY)
+    keep_freed_memory()
     document = load_document(config.genesis.path)
     if config.genesis.signatures is not None:
         require_signed(document, load_signatures(config.genesis.signatures))
