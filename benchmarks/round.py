@@ -6,7 +6,8 @@
 
 Four nodes as processes (mutual TLS, encrypted payloads, fsync), participants as processes through the SDK; training
 counts as nothing: the difference is there before the clock starts. The clock stops when every node has appended the
-certificate and keeps the model. Flower's `submit_to_model_seconds` begins when the first client answers and
+certificate and computed the model itself; `kept` says when the model was on every disk (until then the updates are, and
+it would be computed again from them). Flower's `submit_to_model_seconds` begins when the first client answers and
 `round_seconds` when the server sends the model; compare the first with `seconds`, the second with `cycle_seconds`,
 which also counts the download of the new model by every participant.
 
@@ -40,6 +41,7 @@ PHASES: Final = (
     "computed",
     "certified",
     "seconds",
+    "kept",
     "downloaded",
     "cpu_seconds",
     "nodes_cpu_seconds",
@@ -77,7 +79,7 @@ def summary(rounds: list[dict[str, object]], plan: RoundPlan) -> dict[str, objec
         "cycle_seconds": middle["downloaded"],
         "cpu_seconds": middle["cpu_seconds"],
         "nodes_cpu_seconds": middle["nodes_cpu_seconds"],
-        "after_submit_seconds": {name: middle[name] for name in PHASES[:6]},
+        "after_submit_seconds": {name: middle[name] for name in (*PHASES[:6], "kept")},
         "node_seconds": {name: round(median(node[name] for node in every_node), 3) for name in parts},
     }
 

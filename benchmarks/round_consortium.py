@@ -96,8 +96,8 @@ class NodeLog:
         subject = str(said.get("subject", ""))
         if said["event"] == "event" and subject.startswith(f"{TASK}/"):
             self.marks.setdefault((str(said["kind"]), int(subject.partition("/")[2])), at)
-        elif said["event"] == "result.computed":
-            key = ("result.computed", int(str(said["round"])))
+        elif said["event"] in {"result.computed", "result.kept"}:
+            key = (str(said["event"]), int(str(said["round"])))
             self.marks[key] = at
             self.details[key] = {name: float(str(value)) for name, value in said.items() if name.endswith("_seconds")}
 
@@ -149,6 +149,7 @@ class RunningRound:
         ended = max(self._ended(log, number) for log in self.logs)
         cpu, nodes_cpu = self.costs.cpu_seconds() - cpu, self.costs.cpu_of("node-") - nodes_cpu
         ready = max(await self.ready())
+        await self.everywhere(lambda log: ("result.kept", number) in log.marks)
 
         def span(name: str) -> float:
             return round(max(one["spans"][name][1] for one in said) - began, 3)  # type: ignore[index]
@@ -164,10 +165,11 @@ class RunningRound:
             "closed": mark("round.closed"),
             "computed": mark("result.computed"),
             "certified": mark("round.certified"),
+            "kept": mark("result.kept"),
             "downloaded": round(ready - began, 3),
             "cpu_seconds": round(cpu, 2),
             "nodes_cpu_seconds": round(nodes_cpu, 2),
-            "nodes": [log.details["result.computed", number] for log in self.logs],
+            "nodes": [log.details["result.computed", number] | log.details["result.kept", number] for log in self.logs],
         }
 
     async def everywhere(self, condition: Callable[[NodeLog], bool]) -> None:
@@ -192,7 +194,7 @@ class RunningRound:
 
     @staticmethod
     def _ended(log: NodeLog, number: int) -> float:
-        """When a node had both the certificate and the model itself; 0 before."""
+        """When a node had appended the certificate and computed the model itself; 0 before."""
         certified = log.marks.get(("round.certified", number), 0.0)
         computed = log.marks.get(("result.computed", number), 0.0)
         return max(certified, computed) if certified and computed else 0.0

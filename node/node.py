@@ -28,6 +28,7 @@ from node.chain import Chain
 from node.config import Config
 from node.core import Core
 from node.listening import listening
+from node.lost_models import lost_models
 from node.mempool import Mempool, MempoolLimits
 from node.metrics import NodeMetrics
 from node.observation import CannotObserveError, Observation
@@ -125,6 +126,9 @@ class Node:
         started.push_async_callback(self.transport.stop)
         await self.core.start()
         started.push_async_callback(self.core.stop)
+        for job in lost_models(self.store, self.chain.state, self.payload_store):
+            log.warning("model.lost", task=job.spec.id, round=job.round.number, remedy="it is computed again")
+            self.results.restore(job)
         self.api = self._api_server()
         with listening("api.port", api.host, api.port):
             await self.api.start()

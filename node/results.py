@@ -1,23 +1,25 @@
 """Round results of this node and its peers. One law: sign only what was computed here.
 
-For every closed round the node fetches the payloads, aggregates in a worker thread, keeps the new model, signs the
-result and collects the other validators' signatures until a quorum agrees; then the next proposer can claim it.
+For every closed round the node fetches the payloads, aggregates in a worker thread, signs the result, puts the new model
+on disk, and collects the other validators' signatures until a quorum agrees; then the next proposer can claim it. The
+signature does not wait for the disk: a model that a crash took away everywhere is computed again from the updates,
+which a quorum has on disk (`restore`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
 from fl.aggregates import sign_result, verify_result_seal
 from fl.aggregators import AggregationError
 from fl.records import AggregateClaim, RoundResult
-from fl.results import AggregationJob, InputError, RoundInputs, compute_in_place
+from fl.results import AggregationJob, ComputedModel, InputError, RoundInputs, compute_in_place
 from ledger.certificate import Seal
 from ledger.codec import Record, decode, encode
 from ledger.digest import Digest
@@ -41,6 +43,7 @@ MEMORY_SECONDS_MAX: Final = 30.0
 log = structlog.get_logger(__name__)
 
 RoundId = tuple[str, int]
+T = TypeVar("T")
 
 
 class ResultVote(Record):
@@ -64,7 +67,7 @@ class Payloads(Protocol):
         ...
 
     async def keep(self, descriptor: PayloadDescriptor, payload: memoryview, chunk_hashes: bytes) -> None:
-        """Store a payload durably."""
+        """Store a payload durably; who wants to `obtain` it meanwhile waits for that."""
         ...
 
 
@@ -142,6 +145,12 @@ class ResultBook:
             entry.job = job
             entry.task = asyncio.create_task(self._work(entry, job))
 
+    def restore(self, job: AggregationJob) -> None:
+        """Compute a certified round's model again, which was not on disk when this node stopped; its inputs are."""
+        task = asyncio.create_task(self._work(_Round(has_inputs=True), job))
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
     def forget_except(self, closed: set[RoundId]) -> None:
         """Drop rounds that are over; called after every block with the rounds that are closed now.
 
@@ -218,30 +227,39 @@ class ResultBook:
 
     async def _work(self, entry: _Round, job: AggregationJob) -> None:
         try:
-            entry.computed = await self._compute_patiently(entry, job)
+            inputs, computed = await self._compute_patiently(entry, job)
+            entry.computed = computed.result
         except (InputError, AggregationError) as error:
             entry.error = str(error)
             log.exception("result.impossible", task=job.spec.id, round=job.round.number)
             return
         finally:
             entry.done.set()
-        if self._rounds.get((job.spec.id, job.round.number)) is entry:
-            self._sign(entry, entry.computed)
+        keeping = asyncio.create_task(self._keep(entry, job, inputs, computed))
+        try:
+            if self._rounds.get((job.spec.id, job.round.number)) is entry:
+                self._sign(entry, computed.result)
+            await keeping
+        finally:
+            keeping.cancel()
 
-    async def _compute_patiently(self, entry: _Round, job: AggregationJob) -> RoundResult:
-        delay = RETRY_SECONDS
-        while True:
-            try:
-                return await self._compute(entry, job)
-            except (OSError, TimeoutError, PayloadError) as error:
-                entry.error = str(error)
-                log.warning("result.inputs_missing", task=job.spec.id, round=job.round.number, error=str(error))
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, RETRY_SECONDS_MAX)
+    async def _compute_patiently(self, entry: _Round, job: AggregationJob) -> tuple[RoundInputs, ComputedModel]:
+        return await _patiently("result.inputs_missing", entry, job, lambda: self._compute(entry, job))
 
-    async def _compute(self, entry: _Round, job: AggregationJob) -> RoundResult:
+    async def _keep(self, entry: _Round, job: AggregationJob, inputs: RoundInputs, computed: ComputedModel) -> None:
         began = perf_counter()
-        for payload in _payloads_of(job):
+
+        async def keep() -> None:
+            await self._payloads.keep(computed.result.model, inputs.model, computed.chunk_hashes)
+
+        await _patiently("result.model_not_kept", entry, job, keep)
+        self._lay_aside(inputs)
+        seconds = perf_counter() - began
+        log.info("result.kept", task=job.spec.id, round=job.round.number, keep_seconds=seconds)
+
+    async def _compute(self, entry: _Round, job: AggregationJob) -> tuple[RoundInputs, ComputedModel]:
+        began = perf_counter()
+        for payload in job.payloads:
             await self._payloads.obtain(payload)
         entry.has_inputs = True
         obtained = perf_counter()
@@ -251,8 +269,6 @@ class ResultBook:
         read = perf_counter()
         computed = await loop.run_in_executor(self._thread, compute_in_place, inputs)
         self.seconds_last = perf_counter() - read
-        await self._payloads.keep(computed.result.model, inputs.model, computed.chunk_hashes)
-        self._lay_aside(inputs)
         log.info(
             "result.computed",
             task=job.spec.id,
@@ -260,9 +276,8 @@ class ResultBook:
             obtain_seconds=obtained - began,
             read_seconds=read - obtained,
             aggregate_seconds=self.seconds_last,
-            keep_seconds=perf_counter() - read - self.seconds_last,
         )
-        return computed.result
+        return inputs, computed
 
     def _read_inputs(self, job: AggregationJob, used: RoundInputs | None) -> RoundInputs:
         inputs = RoundInputs(job, used)
@@ -334,11 +349,17 @@ class ResultBook:
             entry.task.cancel()
 
 
-def _payloads_of(job: AggregationJob) -> Iterator[PayloadDescriptor]:
-    if job.base.payload is not None:
-        yield job.base.payload
-    for update in job.updates:
-        yield update.payload
+async def _patiently(fault: str, entry: _Round, job: AggregationJob, work: Callable[[], Awaitable[T]]) -> T:
+    """Do what needs disks and peers, again and again until they are there; each failure is logged as `fault`."""
+    delay = RETRY_SECONDS
+    while True:
+        try:
+            return await work()
+        except (OSError, TimeoutError, PayloadError) as error:
+            entry.error = str(error)
+            log.warning(fault, task=job.spec.id, round=job.round.number, error=str(error))
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, RETRY_SECONDS_MAX)
 
 
 def _require_size(payload: PayloadDescriptor, needed: int) -> None:

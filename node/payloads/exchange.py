@@ -156,6 +156,7 @@ class PayloadExchange:
             StorageError: the disk refuses.
         """
         payload_id = descriptor.id
+        await self._store.added(payload_id)
         if self._store.has(payload_id):
             return
         self._waiting[payload_id] = self._waiting.get(payload_id, 0) + 1

@@ -60,6 +60,7 @@ class PayloadStore:
         self._erased: Final = inventory.erased
         self._scans: Final[dict[Digest, Scan]] = {}
         self._finishing: Final[dict[Digest, asyncio.Future[Verdict]]] = {}
+        self._adding: Final[dict[Digest, asyncio.Future[None]]] = {}
         self._locks: Final[WeakValueDictionary[Digest, asyncio.Lock]] = WeakValueDictionary()
         self._reads: Final[dict[tuple[Digest, int], asyncio.Future[bytes]]] = {}
         self._bytes_max: Final = bytes_max
@@ -243,6 +244,17 @@ class PayloadStore:
             hashes: of its chunks, 32 bytes each, just computed from these very bytes: they are not hashed again.
             owner: the validator whose quota it counts against.
         """
+        task = asyncio.ensure_future(self._add_hashed(descriptor, payload, hashes, owner))
+        self._adding[descriptor.id] = task
+        task.add_done_callback(lambda _: self._adding.pop(descriptor.id, None))
+        await task
+
+    async def added(self, payload_id: Digest) -> None:
+        """Wait while a payload that was made here is being put on disk; it may fail."""
+        if payload_id in self._adding:
+            await asyncio.wait([self._adding[payload_id]])
+
+    async def _add_hashed(self, descriptor: PayloadDescriptor, payload: memoryview, hashes: bytes, owner: str) -> None:
         await self.stage(descriptor, owner=owner, hashes=hashes)
         async with self._lock(descriptor.id):
             if descriptor.id in self._stored:

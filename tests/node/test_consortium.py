@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -52,6 +53,26 @@ async def test_all_nodes_stopped_and_started_together_go_on_where_they_were(tmp_
         assert {node.chain.height for node in consortium.nodes.values()} == {height}
         assert {node.chain.tip_id for node in consortium.nodes.values()} == {tip}
         await consortium.over(await consortium.fill_round(rows(2)))
+        await consortium.level()
+        assert consortium.same_chain()
+
+
+async def test_a_model_that_every_node_lost_is_computed_again_from_its_updates(tmp_path: Path) -> None:
+    """A result is signed before its model is on disk, and the lights may go out everywhere in that moment."""
+    async with running(tmp_path) as consortium:
+        await consortium.over(await consortium.fill_round(rows(1)))
+        await consortium.level()
+        lost = model_of(consortium.nodes["cleveland"].state(), "heart", 1)
+        assert lost is not None
+        assert lost.payload is not None
+        await consortium.stop()
+        for path in tmp_path.rglob(f"payloads/payloads/{lost.payload.id.hex()}"):
+            shutil.rmtree(path)
+
+        await consortium.start()
+
+        await consortium.over(await consortium.fill_round(rows(2)))
+        assert consortium.round("cleveland", 2).status == "certified"
         await consortium.level()
         assert consortium.same_chain()
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fl.results import closed_jobs
+from ledger.codec import decode
 from ledger.digest import Digest
 from ledger.merkle import leaf_hash
 from ledger.payload import PayloadDescriptor, chunks_of, describe
-from node.results import ResultBook
+from node.results import RESULT_VOTE_BYTES_MAX, ResultBook, ResultVote
 from tests.fl.consortium import CHAIN, NAMES, SCHEMA, Consortium, key_of, task_spec, validators_of
 
 ROWS = np.array([[100 * row + column for column in range(SCHEMA.size)] for row in range(4)], np.int16)
@@ -26,6 +27,7 @@ class Shelf:
     here: asyncio.Event = field(default_factory=asyncio.Event)
     reading: threading.Event = field(default_factory=threading.Event)
     readable: threading.Event = field(default_factory=threading.Event)
+    writable: asyncio.Event = field(default_factory=asyncio.Event)
     kept: asyncio.Queue[PayloadDescriptor] = field(default_factory=asyncio.Queue)
 
     async def obtain(self, descriptor: PayloadDescriptor) -> None:
@@ -38,16 +40,17 @@ class Shelf:
         target[:] = self.payloads[descriptor.id][offset : offset + len(target)]
 
     async def keep(self, descriptor: PayloadDescriptor, payload: memoryview, chunk_hashes: bytes) -> None:
+        await self.writable.wait()
         assert describe(payload) == descriptor
         assert chunk_hashes == b"".join(map(leaf_hash, chunks_of(bytes(payload))))
         await self.kept.put(descriptor)
 
 
-def closed_round() -> tuple[Consortium, Shelf, list[bytes], ResultBook]:
+def closed_round() -> tuple[Consortium, Shelf, asyncio.Queue[bytes], ResultBook]:
     consortium = Consortium.begin(task_spec())
     consortium.fill_round(ROWS)
-    shelf, said = Shelf(consortium.payloads), list[bytes]()
-    book = ResultBook(key_of(NAMES[0], "validator"), CHAIN, shelf, said.append, lambda: None)
+    shelf, said = Shelf(consortium.payloads), asyncio.Queue[bytes]()
+    book = ResultBook(key_of(NAMES[0], "validator"), CHAIN, shelf, said.put_nowait, lambda: None)
     book.validators = validators_of(NAMES)
     book.open_job(next(closed_jobs(consortium.state)))
     return consortium, shelf, said, book
@@ -56,6 +59,7 @@ def closed_round() -> tuple[Consortium, Shelf, list[bytes], ResultBook]:
 async def test_a_node_keeps_the_model_that_others_were_quicker_to_certify() -> None:
     consortium, shelf, said, book = closed_round()
     shelf.here.set()
+    shelf.writable.set()
     await asyncio.to_thread(shelf.reading.wait)
 
     book.forget_except(set())
@@ -64,7 +68,7 @@ async def test_a_node_keeps_the_model_that_others_were_quicker_to_certify() -> N
     async with asyncio.timeout(10):
         assert await shelf.kept.get() == consortium.compute().result.model
     await book.stop()
-    assert said == [], "a signature over a round that is over is of no use"
+    assert said.empty(), "a signature over a round that is over is of no use"
 
 
 async def test_a_round_that_is_over_before_its_updates_came_is_given_up() -> None:
@@ -77,5 +81,34 @@ async def test_a_round_that_is_over_before_its_updates_came_is_given_up() -> Non
     await book.stop()
 
     assert shelf.kept.empty()
-    assert said == []
+    assert said.empty()
     assert not shelf.reading.is_set()
+
+
+async def test_a_signature_does_not_wait_for_the_models_disk() -> None:
+    consortium, shelf, said, book = closed_round()
+    shelf.here.set()
+    shelf.readable.set()
+
+    async with asyncio.timeout(10):
+        vote = decode(await said.get(), ResultVote, bytes_max=RESULT_VOTE_BYTES_MAX)
+        assert vote.result == consortium.compute().result.digest
+        assert shelf.kept.empty()
+        shelf.writable.set()
+        assert await shelf.kept.get() == consortium.compute().result.model
+    await book.stop()
+
+
+async def test_a_model_that_no_disk_has_is_computed_again_and_not_signed_again() -> None:
+    consortium, shelf, said, book = closed_round()
+    job = next(closed_jobs(consortium.state))
+    book.forget_except(set())
+    for gate in (shelf.here, shelf.readable, shelf.writable):
+        gate.set()
+
+    book.restore(job)
+
+    async with asyncio.timeout(10):
+        assert await shelf.kept.get() == consortium.compute().result.model
+    await book.stop()
+    assert said.empty()
