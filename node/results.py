@@ -1,15 +1,15 @@
 """Round results of this node and its peers. One law: sign only what was computed here.
 
-For every closed round the node fetches the payloads, aggregates in a worker thread, signs the result, puts the new model
-on disk, and collects the other validators' signatures until a quorum agrees; then the next proposer can claim it. The
-signature does not wait for the disk: a model that a crash took away everywhere is computed again from the updates,
+For every closed round the node fetches the payloads, aggregates in a worker thread, signs the result, puts the new
+model on disk, and collects the other validators' signatures until a quorum agrees; then the next proposer can claim it.
+The signature does not wait for the disk: a model that a crash took away everywhere is computed again from the updates,
 which a quorum has on disk (`restore`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final, Protocol, TypeVar

@@ -112,7 +112,12 @@ class Library:
         return int(function(model.ctypes.data, numerator.ctypes.data, len(model), scale, denominator, low, high))
 
     def quantise(
-        self, trained: NDArray[np.float32], base: NDArray[np.float32], scale: float, bound: int, words: NDArray[np.int16]
+        self,
+        trained: NDArray[np.float32],
+        base: NDArray[np.float32],
+        scale: float,
+        bound: int,
+        words: NDArray[np.int16],
     ) -> tuple[int, float]:
         """Write (trained - base) * scale, rounded half-even and cut off beyond `bound`, to `words`.
 

@@ -65,9 +65,10 @@ async def test_a_model_that_every_node_lost_is_computed_again_from_its_updates(t
         lost = model_of(consortium.nodes["cleveland"].state(), "heart", 1)
         assert lost is not None
         assert lost.payload is not None
+        stores = [node.payload_store.files.path for node in consortium.nodes.values()]
         await consortium.stop()
-        for path in tmp_path.rglob(f"payloads/payloads/{lost.payload.id.hex()}"):
-            shutil.rmtree(path)
+        for store in stores:
+            shutil.rmtree(store / "payloads" / lost.payload.id.hex())
 
         await consortium.start()
 
