@@ -16,8 +16,8 @@ from ledger.validators import ValidatorSet
 HEIGHTS_AHEAD_MAX: Final = 2
 """Messages for heights further ahead are not kept."""
 
-FETCH_HEIGHTS_MAX: Final = 256
-"""Blocks asked for at a time."""
+FETCH_HEIGHTS_MAX: Final = 4_096
+"""Blocks asked for at a time; the driver fetches and hands them on in parts, so that they are never all in memory."""
 
 Early: TypeAlias = PrePrepare | Prepare | Commit | ViewChange
 _ORDER: Final[tuple[type[Early], ...]] = (PrePrepare, Prepare, Commit, ViewChange)

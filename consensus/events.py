@@ -115,9 +115,12 @@ class BlockAppended:
 
 @dataclass(frozen=True, slots=True)
 class CertifiedBlockReceived:
-    """A fetched block; nothing about it has been checked."""
+    """A fetched block."""
 
     certified: CertifiedBlock
+    checked_for: Digest | None = None
+    """Hash of the validator set against which the driver has checked the certificate, and that the transactions are
+    those of the header; None when nothing has been checked. It counts only while that set decides the height."""
 
 
 @dataclass(frozen=True, slots=True)

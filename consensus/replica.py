@@ -175,8 +175,8 @@ class Replica:
                 self._instance.on_work_gone()
             case TimerExpired(timer):
                 self._on_timer_expired(timer)
-            case CertifiedBlockReceived(certified):
-                self._catch_up.on_decided(Decided(certified))
+            case CertifiedBlockReceived(certified, checked_for):
+                self._catch_up.on_decided(Decided(certified), checked_for)
             case FetchEnded():
                 self._catch_up.on_fetch_ended()
             case Started():

@@ -6,12 +6,16 @@ of its own, background threads get less of a processor that both want; elsewhere
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol, TypeVar
+
+Result = TypeVar("Result")
 
 NICENESS: Final = 5
 """About a third of a processor's time while the loop wants it as well."""
@@ -20,6 +24,28 @@ NICENESS: Final = 5
 def background_threads(count: int, name: str) -> ThreadPoolExecutor:
     """Return an executor of `count` threads that give way to the event loop."""
     return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_give_way)
+
+
+class Apart(Protocol):
+    """How work is done beside the event loop."""
+
+    async def __call__(self, work: Callable[[], Result], /) -> Result:
+        """Return what `work` returns."""
+        ...
+
+
+async def at_once(work: Callable[[], Result], /) -> Result:
+    """Do work in the loop after all, where nothing may run beside it."""
+    return work()
+
+
+def apart_in(threads: ThreadPoolExecutor) -> Apart:
+    """Do work in these threads."""
+
+    async def run(work: Callable[[], Result], /) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
+
+    return run
 
 
 def _give_way() -> None:

@@ -6,6 +6,7 @@ A block is executed once, when it is built or checked; the outcome is kept until
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 import structlog
@@ -54,7 +55,11 @@ class BlockLog(Protocol):
         ...
 
     def append(self, certified: CertifiedBlock, execution: Execution) -> None:
-        """Append a decided block with all its effects, or nothing of it; durable when it returns."""
+        """Append a decided block with all its effects, or nothing of it; durable when it returns, or its batch ends."""
+        ...
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Let the blocks that are appended inside become durable together, before anything is signed or at the end."""
         ...
 
 
@@ -174,6 +179,10 @@ class Chain:
         self.tip_time_ms = certified.block.header.time_ms
         self._executions.clear()
         return execution
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Let the blocks that are appended inside become durable together, before anything is signed or at the end."""
+        return self._store.batch()
 
     def _remember(self, execution: Execution) -> Execution:
         while len(self._executions) >= EXECUTIONS_MAX:

@@ -7,7 +7,8 @@ the tests gives it virtual ones, so that what is tested there is what runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 from typing import Final, Protocol, assert_never
 
@@ -32,6 +33,7 @@ from node.payloads import PayloadExchange, PayloadStore
 from node.proposals import Proposals
 from node.repetition import Repetition
 from node.results import ResultBook
+from node.sync.checking import CheckedBlock
 from node.transport import GarbageFrameError, Links
 from node.wire import Channel
 
@@ -58,10 +60,11 @@ class CoreStore(SafetyStore, Protocol):
 class Network:
     """`node.driver.Network` over links."""
 
-    def __init__(self, links: Links, blocks: BlockExchange) -> None:
-        """Put consensus frames on `links`, fetch blocks through `blocks`."""
+    def __init__(self, links: Links, blocks: BlockExchange, chain: Chain) -> None:
+        """Put consensus frames on `links`, fetch blocks of `chain` through `blocks`."""
         self._links = links
         self._blocks = blocks
+        self._chain = chain
 
     def broadcast(self, data: bytes) -> None:
         """Send a consensus message to all."""
@@ -71,9 +74,18 @@ class Network:
         """Send a consensus message to one."""
         self._links.send(validator, Channel.CONSENSUS, data)
 
-    async def fetch_blocks(self, first: Height, last: Height, validators: Sequence[int]) -> list[CertifiedBlock]:
-        """Return certified blocks from `first` on, as many as anybody gave."""
-        return await self._blocks.fetch(first, last, validators)
+    def fetch_blocks(
+        self, first: Height, last: Height, validators: Sequence[int]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[CheckedBlock]]]:
+        """Give certified blocks from `first` on."""
+        return self._blocks.fetch(first, last, validators, self._chain)
+
+    def blame(self, validator: int, reason: str) -> None:
+        """Ask this validator last for a while."""
+        self._blocks.sources.blame(validator, reason)
+
+    def missing(self, height: Height, gone: int) -> None:
+        """Nobody gave the block at a height."""
 
 
 class Payloads:
@@ -143,6 +155,7 @@ class Core:
         self.mempool: Final = mempool
         self.observation: Final = observation
         self._links: Final = links
+        self._blocks: Final = blocks
         self._on_block: Final = on_block
         self._members = chain.validators
         self.exchange: Final = PayloadExchange(links, payload_store, key, chain.chain_id, chain.validators)
@@ -159,7 +172,7 @@ class Core:
             self._replica(),
             chain,
             self.proposals,
-            Network(links, blocks),
+            Network(links, blocks, chain),
             store,
             clock_ms=clock_ms,
             on_appended=self._on_appended,
@@ -259,3 +272,4 @@ class Core:
         if execution.next_validators != self._members:
             self._members = execution.next_validators
             self.exchange.update_validators(execution.next_validators)
+            self._blocks.sources.forget()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from typing import Final, Protocol, assert_never
 
@@ -48,8 +49,11 @@ from ledger.block import Block, CertifiedBlock
 from ledger.execution import Execution, InvalidBlockError
 from ledger.fields import Height
 from node.chain import Chain
+from node.fetched import FetchedBlocks
 from node.metrics import NodeMetrics
 from node.proposals import Proposals
+from node.sync.checking import CheckedBlock
+from node.sync.sources import NobodyHasItError
 
 INBOX_MAX: Final = 20_000
 """Messages that wait for the replica; beyond that the newest is dropped, since whoever sent it says it again."""
@@ -71,8 +75,18 @@ class Network(Protocol):
         """Send a consensus message to one."""
         ...
 
-    async def fetch_blocks(self, first: Height, last: Height, validators: Sequence[int]) -> list[CertifiedBlock]:
-        """Return certified blocks from `first` on, as many as anybody gave; empty when nobody answered."""
+    def fetch_blocks(
+        self, first: Height, last: Height, validators: Sequence[int]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[CheckedBlock]]]:
+        """Give certified blocks from `first` on in parts, ascending; `NobodyHasItError` where nobody has more."""
+        ...
+
+    def blame(self, validator: int, reason: str) -> None:
+        """Take blocks from this validator last for a while: it gave a false one."""
+        ...
+
+    def missing(self, height: Height, gone: int) -> None:
+        """Take note that nobody gave the block at a height, and that so many say that they have pruned it."""
         ...
 
 
@@ -127,6 +141,7 @@ class Driver:
         self._due: asyncio.TimerHandle | None = None
         self._workers: set[asyncio.Task[None]] = set()
         self._work_since_s: float | None = None
+        self._fetched = FetchedBlocks()
 
     @property
     def view(self) -> int:
@@ -178,22 +193,31 @@ class Driver:
         try:
             while True:
                 event = await self._next()
-                for effect in self._replica.step(event):
-                    self._carry_out(effect)
+                if event is None:
+                    self._take_fetched()
+                else:
+                    self._step(event)
                 await asyncio.sleep(0)  # lets sockets be read between two events
         finally:
             await self._stop()
 
-    async def _next(self) -> Event:
+    async def _next(self) -> Event | None:
+        """Return the next event; None when it is the turn of fetched blocks, which alternate with messages."""
         while True:
             if self._internal:
                 return self._internal.popleft()
+            if self._fetched.is_due(messages_wait=bool(self._messages)):
+                return None
             if self._messages:
                 data = self._messages.popleft()
                 self._message_bytes -= len(data)
                 return MessageReceived(data)
             self._wake.clear()
             await self._wake.wait()
+
+    def _step(self, event: Event) -> None:
+        for effect in self._replica.step(event):
+            self._carry_out(effect)
 
     async def _stop(self) -> None:
         for handle in self._timers.values():
@@ -275,7 +299,7 @@ class Driver:
             raise InvalidBlockError(message)
 
     def _append(self, certified: CertifiedBlock) -> None:
-        execution = self._proposals.append(certified)
+        execution = self._proposals.append(certified, is_signed=self._fetched.is_signed)
         self._work_since_s = None
         self._on_appended(certified, execution)
         chain = self._chain
@@ -284,6 +308,10 @@ class Driver:
         )
         self._internal.appendleft(appended)
         self._wake.set()
+        if not self._fetched.is_open:
+            self._look_around()
+
+    def _look_around(self) -> None:
         self.look_for_work()
         self._arm_due()
 
@@ -297,10 +325,31 @@ class Driver:
             self._due = asyncio.get_running_loop().call_later(delay, self.look_for_work)
 
     async def _fetch(self, effect: FetchBlocks) -> None:
-        blocks = await self._network.fetch_blocks(effect.from_height, effect.to_height, effect.validators)
-        for certified in blocks:
-            self._post(CertifiedBlockReceived(certified))
+        parts = self._network.fetch_blocks(effect.from_height, effect.to_height, effect.validators)
+        try:
+            async with parts as fetched:
+                async for part in fetched:
+                    done = self._fetched.bring(part)
+                    self._wake.set()
+                    if not await done:
+                        break
+        except NobodyHasItError as error:
+            log.info("blocks.not_fetched", first=self._chain.next_height, error=str(error))
+            self._network.missing(self._chain.next_height, error.gone)
         self._post(FetchEnded())
+
+    def _take_fetched(self) -> None:
+        """Append some of the fetched blocks, in one write to the disk."""
+        with self._chain.batch():
+            for block in self._fetched.some():
+                self._step(CertifiedBlockReceived(block.certified, block.checked_for))
+                while self._internal and isinstance(self._internal[0], BlockAppended):
+                    self._step(self._internal.popleft())
+                height = block.certified.block.header.height
+                if self._chain.height < height:
+                    self._fetched.refuse()
+                    self._network.blame(block.peer, f"block {height} is not what the chain goes on with")
+        self._look_around()
 
     def _report(self, report: Drop | Evidence | Notice) -> None:
         match report:

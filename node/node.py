@@ -23,6 +23,7 @@ from ledger.transaction import transaction_id
 from ledger.validators import ValidatorSet
 from node.api.access import Rules
 from node.api.server import ApiServer
+from node.background import apart_in, background_threads
 from node.blocks import BlockExchange
 from node.chain import Chain
 from node.config import Config
@@ -41,6 +42,9 @@ from node.transport import Transport
 from node.twin import TwinWatch
 from node.view import NodeStatus
 from node.wire import Channel
+
+SYNC_THREADS: Final = 2
+"""Threads that check what peers send while this node catches up."""
 
 COMMITS_REMEMBERED: Final = 256
 """Own transactions whose latency is averaged."""
@@ -105,7 +109,9 @@ class Node:
             self._begin_observation()
         self._twins = self._twin_watch(identity)
         self.transport.add_routes(self._twins.routes())
-        self._blocks = BlockExchange(self.transport, self.store)
+        self._sync_threads = background_threads(SYNC_THREADS, "sync")
+        self._started.callback(self._sync_threads.shutdown, wait=False, cancel_futures=True)
+        self._blocks = BlockExchange(self.transport, self.store, apart=apart_in(self._sync_threads))
         self._tasks: list[asyncio.Task[None]] = []
         self._appended = asyncio.Event()
         self.metrics: Final = NodeMetrics()

@@ -16,6 +16,7 @@ from fl.results import claimed_results, closed_jobs
 from ledger.application import Application
 from ledger.block import Block, CertifiedBlock
 from ledger.codec import encode
+from ledger.digest import Digest
 from ledger.execution import Execution, InvalidBlockError, next_nonce
 from ledger.identity import SigningKey
 from ledger.transaction import decode_transaction, sign_transaction
@@ -120,13 +121,17 @@ class Proposals:
                 return f"the result of {result.task}/{result.round} is not what this node computed"
         return ""
 
-    def append(self, certified: CertifiedBlock) -> Execution:
+    def append(self, certified: CertifiedBlock, *, is_signed: Callable[[Digest], bool] = lambda _: False) -> Execution:
         """Make a certified block part of the chain and bring everything that depends on the state up to date.
+
+        Args:
+            certified: the block.
+            is_signed: tells which transactions, beside the waiting ones, have had their signature checked.
 
         Raises:
             DivergedError: this node executes it differently.
         """
-        execution = self._chain.append(certified, is_verified=self._mempool.__contains__)
+        execution = self._chain.append(certified, is_verified=lambda one: one in self._mempool or is_signed(one))
         self._mempool.prune(execution.state)
         self._follow_rounds()
         return execution

@@ -158,15 +158,22 @@ def translated(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Do all or nothing; what is left normally is fsynced."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(connection: sqlite3.Connection, *, leave_open: bool = False) -> Iterator[None]:
+    """Do all or nothing, together with what an open transaction holds; fsynced at the end unless it is left open."""
+    if not connection.in_transaction:
+        connection.execute("BEGIN IMMEDIATE")
     try:
         yield
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    if not leave_open:
+        commit(connection)
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    """End a transaction; it is fsynced, or nothing of it is kept."""
     try:
         connection.execute("COMMIT")
     except BaseException:

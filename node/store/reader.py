@@ -29,6 +29,7 @@ BLOCK_RECORD_BYTES_MAX: Final = BLOCK_BYTES_MAX + 65_536
 CERTIFICATE_BYTES_MAX: Final = 65_536
 RECEIPT_BYTES_MAX: Final = 1 << 20
 CHAIN_ID_KEY: Final = "chain_id"
+BLOCKS_FROM_KEY: Final = "blocks_from"
 PAIR: Final = b"\x92"
 """How the canonical encoding of a record with two fields begins."""
 
@@ -92,6 +93,12 @@ class ChainReader:
         """Return a fact of this node alone."""
         row = self._row("SELECT value FROM meta WHERE key = ?", key)
         return None if row is None else bytes(row[0])
+
+    @property
+    def blocks_from(self) -> Height:
+        """The lowest height from which on every block is here; those below are pruned, but for their headers."""
+        value = self.meta(BLOCKS_FROM_KEY)
+        return Height(1 if value is None else int.from_bytes(value, "big"))
 
     def tip(self) -> Tip | None:
         """Return the last block's height, id and time; None before the first block."""

@@ -4,6 +4,8 @@ Rules of the writer:
     * only one process has a data directory open for writing;
     * a block is appended whole or not at all;
     * a safety record is on disk before the call that persists it returns, so before anything is sent;
+    * blocks of a batch become durable together when it ends, or with the first safety record in it: a crash takes the
+      whole batch, and the node is as it was before those blocks came;
     * the boot epoch is one higher with every opening, so that a restored copy of a directory can be told.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +26,7 @@ from ledger.state_map import StateMap
 from ledger.transaction import decode_transaction, transaction_id
 from node.store.database import (
     DirectoryLock,
+    commit,
     fsync_directory,
     open_for_reading,
     open_for_writing,
@@ -31,6 +35,7 @@ from node.store.database import (
 )
 from node.store.errors import CorruptStoreError, StoreUnavailableError
 from node.store.reader import CHAIN_ID_KEY, PAIR, ChainReader
+from node.store.rows import Tip
 
 BOOT_EPOCH_KEY: Final = "boot_epoch"
 META_VALUE_BYTES_MAX: Final = 4_096
@@ -46,6 +51,9 @@ class Store(ChainReader):
         super().__init__(directory, reader)
         self._lock: Final = lock
         self._writer: Final = writer
+        self._in_batch = False
+        self._last: Tip | None = None
+        """The last block, of an open batch too."""
 
     @classmethod
     def open(cls, path: Path, chain_id: Digest) -> Store:
@@ -84,7 +92,7 @@ class Store(ChainReader):
                 store._put_meta(CHAIN_ID_KEY, chain_id)
             store.require_chain(chain_id)
             store._put_meta(BOOT_EPOCH_KEY, (store.boot_epoch + 1).to_bytes(8, "big"))
-            store._require_sound_tip()
+            store._last = store._sound_tip()
         except BaseException:
             if store is not None:
                 store._reader.close()
@@ -115,8 +123,25 @@ class Store(ChainReader):
             with translated(self._path), transaction(self._writer):
                 self._writer.executemany("INSERT INTO state (key, value) VALUES (?, ?)", genesis_state.items())
 
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Let the blocks that are appended inside become durable together, at the end at the latest.
+
+        Raises:
+            StoreUnavailableError: what was not durable yet is lost; the disk is full, read-only or failing.
+        """
+        assert not self._in_batch, "batches are not nested"
+        self._in_batch = True
+        try:
+            yield
+        finally:
+            self._in_batch = False
+            if self._writer.in_transaction:
+                with translated(self._path):
+                    commit(self._writer)
+
     def append(self, certified: CertifiedBlock, execution: Execution) -> None:
-        """Append a decided block with all its effects; durable when it returns.
+        """Append a decided block with all its effects; durable when it returns, or when the batch around it ends.
 
         Args:
             certified: the block and its verified commit certificate.
@@ -126,12 +151,13 @@ class Store(ChainReader):
             StoreUnavailableError: nothing was written; the disk is full, read-only or failing.
         """
         self._require_next(certified, execution)
-        height = certified.block.height
-        with translated(self._path), transaction(self._writer):
+        height, header = Height(certified.block.height), certified.block.header
+        with translated(self._path), transaction(self._writer, leave_open=self._in_batch):
             self._write_block(certified)
             self._write_receipts(execution, height)
             self._write_state(execution.changes)
             self._writer.execute("DELETE FROM safety WHERE height <= ?", (height,))
+        self._last = Tip(height, certified.block.id, header.time_ms)
 
     def persist_safety(self, height: Height, records: Sequence[bytes]) -> None:
         """Keep what consensus is about to say at a height; durable when it returns.
@@ -158,7 +184,7 @@ class Store(ChainReader):
         return records
 
     def _require_next(self, certified: CertifiedBlock, execution: Execution) -> None:
-        tip = self.tip()
+        tip = self._last
         header = certified.block.header
         parent = self.chain_id if tip is None else tip.block_id
         assert header.height == (0 if tip is None else tip.height) + 1, "blocks are appended one after the other"
@@ -167,12 +193,11 @@ class Store(ChainReader):
         assert certified.certificate.block_id == certified.block.id, "a certificate belongs to its block"
         assert execution.block == certified.block, "an execution belongs to its block"
 
-    def _require_sound_tip(self) -> None:
+    def _sound_tip(self) -> Tip | None:
         tip = self.tip()
-        if tip is None:
-            return
-        if self.certified_block(tip.height) is None or self.header(tip.height) is None:
+        if tip is not None and (self.certified_block(tip.height) is None or self.header(tip.height) is None):
             raise CorruptStoreError(self._path, f"the last block, {tip.height}, cannot be read")
+        return tip
 
     def _write_block(self, certified: CertifiedBlock) -> None:
         block = certified.block

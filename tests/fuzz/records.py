@@ -33,9 +33,10 @@ from ledger.payload import AvailabilityCertificate, describe
 from ledger.receipt import Receipt
 from ledger.transaction import TRANSACTION_BYTES_MAX, Transaction, decode_transaction, verify_transaction
 from ledger.validators import ValidatorSet
-from node.blocks import CERTIFIED_BLOCK_BYTES_MAX, BlockRange
+from node.blocks import ANSWER_BYTES_MAX, BlockRange
 from node.payloads.files import CARD_BYTES_MAX, Card
 from node.results import RESULT_VOTE_BYTES_MAX, ResultVote
+from node.sync.checking import CERTIFIED_BLOCK_BYTES_MAX
 from node.transport.errors import GarbageFrameError
 from node.transport.frames import Frame, Kind, Ping, Pong, broadcast, control, direct, read, relayed
 from node.transport.handshake import HELLO_BYTES_MAX, Hello
@@ -151,7 +152,7 @@ RECORDS: Final[tuple[Target, ...]] = (
     _said("task.approve", "approval", TaskApproval),
     record("certified-block", CertifiedBlock, _blocks, bytes_max=CERTIFIED_BLOCK_BYTES_MAX),
     record("certified-header", CertifiedHeader, _headers, bytes_max=CERTIFIED_BLOCK_BYTES_MAX),
-    record("block-range", BlockRange, _ranges, bytes_max=CERTIFIED_BLOCK_BYTES_MAX),
+    record("block-range", BlockRange, _ranges, bytes_max=ANSWER_BYTES_MAX),
     record("receipt", Receipt, _receipts, bytes_max=STATE_VALUE_BYTES_MAX),
     record("light-proof", LightProof, seeds.light_proofs, bytes_max=LIGHT_PROOF_BYTES_MAX),
     Target("light-proof-verified", verified_proof, seeds.light_proofs),
