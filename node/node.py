@@ -105,7 +105,7 @@ class Node:
         self._started = AsyncExitStack()
         self._started.callback(self.store.close)
         self._observation = Observation(self.store)
-        if observe_first:
+        if observe_first or self._observation.is_due:
             self._begin_observation()
         self._twins = self._twin_watch(identity)
         self.transport.add_routes(self._twins.routes())

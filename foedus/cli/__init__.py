@@ -15,6 +15,7 @@ import typer
 
 from foedus.cli import (
     audit,
+    backup,
     completion,
     doctor,
     facts,
@@ -47,6 +48,7 @@ for module in (
     local,
     node,
     doctor,
+    backup,
     token,
     queries,
     tasks,
