@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from http.client import HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from time import monotonic
 from typing import Final
 
@@ -24,6 +24,7 @@ from node.transport.peers import TransportLimits
 IDLE_S_MAX: Final = 30.0
 """An unused connection is not trusted for longer; the server keeps it for twice that."""
 
+CLOSE_S_MAX: Final = 1.0
 REASON_BYTES_MAX: Final = 300
 
 
@@ -75,12 +76,13 @@ class BulkClient:
             reason = str(error) or type(error).__name__
             raise PeerUnreachableError(peer=self._name, path=path, reason=reason) from error
 
-    def close(self) -> None:
-        """Shut every connection down and end the threads."""
+    async def close(self) -> None:
+        """Shut every connection down and end the threads; one that waits for a name server ends by itself."""
         self._closed = True
         for connection in tuple(self._busy):
             connection.abort()
-        self._threads.shutdown(wait=False, cancel_futures=True)  # who is still connecting gives up by itself
+        ending = asyncio.create_task(asyncio.to_thread(self._threads.shutdown, cancel_futures=True))
+        await asyncio.wait({ending}, timeout=CLOSE_S_MAX)
         while self._idle:
             self._idle.pop().close()
 
@@ -139,10 +141,9 @@ class _Connection:
         self._name: Final = name
         self._key: Final = key
         self._stall_s: Final = limits.bulk_stall_ms_max / 1000
-        self._http: Final = HTTPSConnection(
-            host.strip("[]"), int(port), timeout=limits.connect_ms_max / 1000, context=context
-        )
-        self._http.auto_open = 0  # never without a look at who answers
+        self._context: Final = context
+        self._http: Final = HTTPConnection(host.strip("[]"), int(port), timeout=limits.connect_ms_max / 1000)
+        self._http.auto_open = 0  # never without TLS and a look at who answers
         self._aborted = False
 
     @property
@@ -186,14 +187,17 @@ class _Connection:
         self._http.close()
 
     def _connect(self) -> None:
-        self._http.connect()
-        connection = self._http.sock
-        assert isinstance(connection, ssl.SSLSocket), "https connects with TLS"
+        http = self._http
+        plain = socket.create_connection((http.host, http.port), http.timeout)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = self._context.wrap_socket(plain, do_handshake_on_connect=False)
+        http.sock = connection  # from here on `abort` ends it
+        if self._aborted:
+            raise ConnectionAbortedError("given up while connecting")
+        connection.do_handshake()
         shown = peer_key(connection)
         if shown != self._key:
             raise PeerKeyError(f"{self._name} must hold {self._key.hex()}, it holds {shown.hex()}")
-        if self._aborted:
-            raise ConnectionAbortedError("given up while connecting")
         connection.settimeout(self._stall_s)
 
     def _body(self, response: HTTPResponse, path: str, bytes_max: int) -> bytes:

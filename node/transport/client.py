@@ -64,4 +64,4 @@ class PeerClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._frames.close()
-        self._bulk.close()
+        await self._bulk.close()
