@@ -114,7 +114,7 @@ def anchor(public_key: bytes) -> bytes:
     return builder.sign(_ANCHOR_ISSUER, None).public_bytes(serialization.Encoding.DER)
 
 
-def peer_key(connection: ssl.SSLObject | None) -> PublicKey:
+def peer_key(connection: ssl.SSLObject | ssl.SSLSocket | None) -> PublicKey:
     """Return the key of the certificate that the peer authenticated with.
 
     Raises:

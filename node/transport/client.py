@@ -9,14 +9,12 @@ import aiohttp
 
 from ledger.validators import Validator
 from node.tls import PeerKeyError, TransportIdentity, peer_key
-from node.transport.errors import PeerRefusedError, PeerUnreachableError
+from node.transport.bulk_client import BulkClient
 from node.transport.frames import MESSAGE_BYTES_MAX
 from node.transport.link import CLOSE_MS_MAX
 from node.transport.peers import TransportLimits
 
 FRAMES_PATH: Final = "/peer/frames"
-BODY_READ_BYTES: Final = 128 << 10
-REASON_BYTES_MAX: Final = 300
 
 
 class PeerClient:
@@ -30,18 +28,7 @@ class PeerClient:
             connector=aiohttp.TCPConnector(ssl=context, limit=0, use_dns_cache=False),
             timeout=aiohttp.ClientTimeout(total=None),
         )
-        self._bulk: Final = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=context, limit=limits.bulk_requests_per_peer_max, use_dns_cache=False, keepalive_timeout=30
-            ),
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                sock_connect=limits.connect_ms_max / 1000,
-                sock_read=limits.bulk_stall_ms_max / 1000,
-            ),
-            auto_decompress=False,
-            read_bufsize=BODY_READ_BYTES,
-        )
+        self._bulk: Final = BulkClient(context, validator.name, validator.transport_key, limits)
 
     async def open_frames(self, address: str) -> aiohttp.ClientWebSocketResponse:
         """Connect for frames; whoever answers holds the validator's key.
@@ -72,29 +59,9 @@ class PeerClient:
             PeerUnreachableError: no connection, or it broke off.
             PeerRefusedError: another status, or a body of more than `bytes_max`.
         """
-        name = self.validator.name
-        try:
-            async with self._bulk.request(method, f"https://{address}{path}", data=body or None) as response:
-                if response.status != 200:
-                    reason = (await response.content.read(REASON_BYTES_MAX)).decode("utf-8", "replace")
-                    raise PeerRefusedError(peer=name, path=path, status=response.status, reason=reason)
-                return await _read_body(response, name, path, bytes_max)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise PeerUnreachableError(peer=name, path=path, reason=str(error) or type(error).__name__) from error
+        return await self._bulk.request(method, address, path, bytes_max=bytes_max, body=body)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._frames.close()
         await self._bulk.close()
-
-
-async def _read_body(response: aiohttp.ClientResponse, name: str, path: str, bytes_max: int) -> bytes:
-    pieces, size = [], 0
-    async for piece in response.content.iter_any():
-        pieces.append(piece)
-        size += len(piece)
-        if size > bytes_max:
-            response.close()
-            reason = f"at most {bytes_max} bytes were asked for, more came"
-            raise PeerRefusedError(peer=name, path=path, status=response.status, reason=reason)
-    return b"".join(pieces)

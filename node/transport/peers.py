@@ -72,7 +72,7 @@ class TransportLimits:
     """How long a peer that sent garbage stays away; doubles each time up to `penalty_ms_max`."""
 
     penalty_ms_max: int = 60_000
-    bulk_bytes_per_s_max: int = 192 << 20
+    bulk_bytes_per_s_max: int = 512 << 20
     """Served to all peers together over bulk connections."""
 
     bulk_requests_max: int = 64

@@ -14,7 +14,7 @@ from ledger.digest import digest
 from node.transport import GarbageFrameError, PeerKey, PeerRefusedError, PeerUnreachableError
 from node.transport.frames import MESSAGE_BYTES_MAX, broadcast
 from node.wire import FRAME_BYTES_MAX, Channel
-from tests.node.consortium import Site, identity, make_site, mesh, quick, running, until, validators
+from tests.node.consortium import Site, identity, make_site, mesh, quick, running, until, validators, with_addresses
 from tests.node.hostile import connect, ends, hostile_pair, hostile_session, stop_reading
 
 
@@ -248,6 +248,48 @@ async def test_bulk_from_a_node_that_is_down_is_a_typed_error() -> None:
 
         with pytest.raises(PeerUnreachableError, match="v0"):
             await sites[1].transport.fetch(0, "/peer/blocks", bytes_max=10)
+
+
+async def test_a_cancelled_bulk_request_holds_neither_thread_nor_connection() -> None:
+    entered = asyncio.Event()
+
+    async def never(_: web.Request) -> web.Response:
+        entered.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    members = validators(2)
+    server, client = make_site(0, members), make_site(1, members)
+    server.transport.add_routes([web.get("/peer/never", never)])
+    async with running([server, client], members):
+        asking = asyncio.create_task(client.transport.fetch(0, "/peer/never", bytes_max=10))
+        await entered.wait()
+        bulk = client.transport._dialers[identity(0).public_key].client._bulk
+        assert len(bulk._busy) == 1
+
+        asking.cancel()
+
+        await until(lambda: not bulk._busy)
+        assert not bulk._idle
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
+async def test_a_bulk_connection_that_the_peer_closed_meanwhile_is_opened_anew() -> None:
+    async def hello(_: web.Request) -> web.Response:
+        return web.Response(body=b"hello")
+
+    members = validators(2)
+    client = make_site(1, members)
+    async with running([client], members):
+        port = 0
+        for _ in range(2):
+            server = make_site(0, members, listen=("127.0.0.1", port))
+            server.transport.add_routes([web.get("/peer/hello", hello)])
+            async with running([server], members):
+                port = server.transport.port
+                client.transport.update_validators(with_addresses(members, [server, client]))
+                assert await client.transport.fetch(0, "/peer/hello", bytes_max=10) == b"hello"
 
 
 async def test_bulk_requests_of_one_peer_are_bounded() -> None:
