@@ -36,6 +36,7 @@ from node.observation import CannotObserveError, Observation
 from node.payloads import PayloadExchange, PayloadStore
 from node.standing import status_of
 from node.store import Store
+from node.sync.snapshot import Snapshot
 from node.tls import TransportIdentity
 from node.tokens import TokenBook
 from node.transport import Transport
@@ -88,7 +89,12 @@ class Node:
         self.store: Final = Store.open(config.node.data_dir, self.chain_id)
         self.application: Final = FederatedLearning()
         self.chain: Final = Chain(
-            self.store, self.application, self.chain_id, initial_state(document), document.time_ms
+            self.store,
+            self.application,
+            self.chain_id,
+            initial_state(document),
+            document.time_ms,
+            blocks_kept=config.storage.blocks_kept,
         )
         self.mempool: Final = Mempool(self.application, self.chain_id, _limits(config))
         self.transport: Final = Transport(
@@ -169,6 +175,8 @@ class Node:
             metrics=self.metrics,
             clock_ms=clock_ms,
             on_block=self._on_block,
+            on_snapshot=self._on_snapshot,
+            snapshot_use=self.config.sync.snapshot,
         )
         self.driver, self.results, self.exchange = self.core.driver, self.core.results, self.core.exchange
         self._connected_validators = self.chain.validators
@@ -272,9 +280,7 @@ class Node:
                 log.info("event", height=certified.block.header.height, kind=event.kind, subject=event.subject)
                 if event.kind == "round.certified" and self.results.seconds_last:
                     self.metrics.aggregation.observe(self.results.seconds_last)
-        if execution.next_validators != self._connected_validators:
-            self._connected_validators = execution.next_validators
-            self.transport.update_validators(execution.next_validators)
+        self._connect_validators()
         for raw in certified.block.transactions:
             queued = self._queued_at.pop(transaction_id(raw), None)
             if queued is not None:
@@ -283,6 +289,19 @@ class Node:
             self._queued_at = {key: at for key, at in self._queued_at.items() if key in self.mempool}
         self._appended.set()
         self._appended = asyncio.Event()
+
+    def _on_snapshot(self, snapshot: Snapshot) -> None:
+        self.metrics.snapshots.inc()
+        self._connect_validators()
+        log.warning("snapshot.in_force", height=snapshot.height, blocks_from=self.store.blocks_from)
+        self._appended.set()
+        self._appended = asyncio.Event()
+
+    def _connect_validators(self) -> None:
+        members = self.chain.validators
+        if members != self._connected_validators:
+            self._connected_validators = members
+            self.transport.update_validators(members)
 
 
 def _limits(config: Config) -> MempoolLimits:
