@@ -93,6 +93,8 @@ class Scene:
     def catch_up(self) -> NodeStatus:
         """Wait until the late node has a block that was made after it began."""
         goal = max(height_of(node.data) for node in self.honest) + 3
+        for step in range(1_000, goal, 1_000):
+            until(lambda step=step: (now(self.late) or NOTHING).height >= step, f"height {step}")  # type: ignore[misc]
         until(lambda: (now(self.late) or NOTHING).height >= goal, f"height {goal} on {self.late.name}")
         found = now(self.late)
         assert found is not None
