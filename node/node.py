@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from time import perf_counter, time_ns
 from typing import Final
@@ -23,7 +24,7 @@ from ledger.transaction import transaction_id
 from ledger.validators import ValidatorSet
 from node.api.access import Rules
 from node.api.server import ApiServer
-from node.background import apart_in, background_threads
+from node.background import apart_in
 from node.blocks import BlockExchange
 from node.chain import Chain
 from node.config import Config
@@ -45,7 +46,7 @@ from node.view import NodeStatus
 from node.wire import Channel
 
 SYNC_THREADS: Final = 2
-"""Threads that check what peers send while this node catches up."""
+"""Threads that check what peers send while this node catches up, and has nothing better to do."""
 
 COMMITS_REMEMBERED: Final = 256
 """Own transactions whose latency is averaged."""
@@ -115,7 +116,7 @@ class Node:
             self._begin_observation()
         self._twins = self._twin_watch(identity)
         self.transport.add_routes(self._twins.routes())
-        self._sync_threads = background_threads(SYNC_THREADS, "sync")
+        self._sync_threads = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
         self._started.callback(self._sync_threads.shutdown, wait=False, cancel_futures=True)
         self._blocks = BlockExchange(self.transport, self.store, apart=apart_in(self._sync_threads))
         self._tasks: list[asyncio.Task[None]] = []
