@@ -57,7 +57,7 @@ class Author:
             for done in range(0, blocks, BATCH_BLOCKS):
                 with chain.batch():
                     for _ in range(min(BATCH_BLOCKS, blocks - done)):
-                        self._append(chain, [self._proposal() for _ in range(transactions)])
+                        self._append(chain, [self.proposal() for _ in range(transactions)])
 
     def _append(self, chain: Chain, raws: list[bytes]) -> None:
         validators, height = chain.validators, chain.next_height
@@ -71,7 +71,8 @@ class Author:
         ]
         chain.append(CertifiedBlock(block, make_certificate(height, View(0), block.id, seals)), is_verified=bool)
 
-    def _proposal(self) -> bytes:
+    def proposal(self) -> bytes:
+        """Return the officer's next transaction."""
         self.nonce += 1
         spec = msgspec.structs.replace(_spec(), id=f"task-{self.nonce}")
         chain_id = self.consortium.document.chain_id

@@ -28,7 +28,10 @@ The driver's duties
    `FetchEnded`.
 8. `Broadcast` goes to all connected validators and followers; messages prove their sender, so anybody may relay them.
    `Send` may be answered with silence. Both may be dropped at will: what matters is said again.
-9. When safety records are lost, or may be older than what was said, construct with `observe_until_ms`, the time of the
+9. A certified state of a later height may take the place of blocks that cannot be had: verify it, write it, delete
+   the safety records of its height and all below in the same transaction, and step with `SnapshotInstalled`. What was
+   signed before was of lower heights, so the replica may sign at the next.
+10. When safety records are lost, or may be older than what was said, construct with `observe_until_ms`, the time of the
    start plus `clock_drift_ms_max`, at every start until a block of at least that time has been appended: the replica
    signs nothing before. (A validator without whom there is no quorum cannot be repaired this way.)
 
@@ -93,6 +96,7 @@ from consensus.events import (
     Report,
     Send,
     SetTimer,
+    SnapshotInstalled,
     Started,
     Timer,
     TimerExpired,
@@ -134,6 +138,7 @@ __all__ = [
     "SafetyRecordError",
     "Send",
     "SetTimer",
+    "SnapshotInstalled",
     "Standing",
     "Started",
     "Timer",

@@ -114,6 +114,31 @@ class BlockAppended:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotInstalled:
+    """A certified state of a later height has taken the place of the blocks up to it.
+
+    The driver has verified every certificate on the way there, and has deleted the safety records of all those heights
+    together with writing the state. May come between any two events but `AppendBlock`'s and its `BlockAppended`.
+    """
+
+    height: Height
+    """Of the block that is now the tip; above all that were appended."""
+
+    block_id: Digest
+    time_ms: int
+    """The block's."""
+
+    validators: ValidatorSet
+    """Decides the next height."""
+
+    parameters: ConsensusParameters
+    """In force at the next height."""
+
+    coming: ValidatorSet | None = None
+    """Decides the height after it; None when that is the same set."""
+
+
+@dataclass(frozen=True, slots=True)
 class CertifiedBlockReceived:
     """A fetched block."""
 
@@ -137,6 +162,7 @@ Event: TypeAlias = (
     | BlockValidated
     | TimerExpired
     | BlockAppended
+    | SnapshotInstalled
     | CertifiedBlockReceived
     | FetchEnded
 )

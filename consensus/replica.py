@@ -23,6 +23,7 @@ from consensus.events import (
     FetchEnded,
     MessageReceived,
     NoticeKind,
+    SnapshotInstalled,
     Started,
     Timer,
     TimerExpired,
@@ -169,6 +170,8 @@ class Replica:
                 self._instance.on_block_built(event)
             case BlockAppended():
                 self._on_block_appended(event)
+            case SnapshotInstalled():
+                self._on_snapshot_installed(event)
             case WorkArrived():
                 self._instance.on_work()
             case WorkGone():
@@ -196,10 +199,9 @@ class Replica:
     def _is_suspended(self, height: Height) -> bool:
         return self._is_observing or height < self._signs_from
 
-    def _observe(self, certified: CertifiedBlock | None) -> None:
+    def _observe(self, time_ms: int) -> None:
         """End the observation with a block that was proposed after it had begun."""
-        assert certified is not None, "what was appended was decided"
-        if self._observe_until_ms is not None and certified.block.header.time_ms >= self._observe_until_ms:
+        if self._observe_until_ms is not None and time_ms >= self._observe_until_ms:
             self._observe_until_ms = None
 
     def _begin(self, height: Height, parent_id: Digest, parameters: ConsensusParameters, words: OwnWords) -> None:
@@ -215,17 +217,28 @@ class Replica:
         self._instance.resume()
 
     def _on_block_appended(self, event: BlockAppended) -> None:
-        finished, height = self._instance, Height(event.height + 1)
+        finished, tip = self._instance, self._instance.certified
         assert event.height == finished.height, f"deciding height {finished.height}, but {event.height} was appended"
+        assert tip is not None, "what was appended was decided"
+        self._turn_to(event, tip.block.header.time_ms, tip)
+
+    def _on_snapshot_installed(self, event: SnapshotInstalled) -> None:
+        assert event.height >= self.height, f"deciding height {self.height}, but a snapshot is of {event.height}"
+        assert not self._instance.is_appended, "a block that is being appended is appended first"
+        self._turn_to(event, event.time_ms, None)
+
+    def _turn_to(self, event: BlockAppended | SnapshotInstalled, time_ms: int, tip: CertifiedBlock | None) -> None:
+        """Begin with the height after the new tip."""
+        height = Height(event.height + 1)
         for kind in (TimerKind.VIEW, TimerKind.RESEND):
             self._outbox.cancel(kind)
         was_silent = self._is_suspended(self.height) or self._voter.lost_at is not None
-        self._observe(finished.certified)
+        self._observe(time_ms)
         self._signs_from = Height(max(self._signs_from, (self._voter.lost_at or 0) + 1))
         self._committee = self._committee_of(event.validators)
         self._coming = self._committee_of(event.coming)
         self._begin(height, event.block_id, event.parameters, OwnWords())
-        self._catch_up.begin(self._committee, self._instance, self._voter, finished.certified)
+        self._catch_up.begin(self._committee, self._instance, self._voter, tip)
         if was_silent and self._voter.can_sign:
             self._outbox.notice(NoticeKind.SIGNING_RESUMED, height, self.view)
         for message in self._early.take(height):

@@ -64,6 +64,11 @@ class StateMap:
         """32 bytes that stand for the whole content, whatever way led to it."""
         return self._top.digest
 
+    @property
+    def top(self) -> Node:
+        """The tree, for `ledger.state_parts`."""
+        return self._top
+
     def __len__(self) -> int:
         return self._top.count
 

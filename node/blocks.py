@@ -21,7 +21,7 @@ from ledger.validators import ValidatorSet
 from node.background import Apart, at_once
 from node.sync.checking import CheckedBlock, check_blocks
 from node.sync.sources import STATUS_GONE, Sources
-from node.sync.spans import SPANS_AHEAD, Span, in_order
+from node.sync.spans import SPANS_AHEAD, Span, in_order, requested_span
 from node.transport import Links
 
 BLOCKS_PATH: Final = "/peer/blocks"
@@ -83,7 +83,7 @@ class BlockExchange:
         """
         self.sources: Final = Sources(links)
         self._store: Final = store
-        self._apart: Final = apart
+        self.apart: Final = apart
         links.add_routes([web.get(BLOCKS_PATH, self._serve)])
 
     def fetch(
@@ -106,7 +106,7 @@ class BlockExchange:
     async def _obtain(self, span: Span, validators: Sequence[int], chain: FollowedChain) -> Sequence[CheckedBlock]:
         async def read(answer: bytes) -> list[CheckedBlock]:
             members = chain.validators
-            return await self._apart(lambda: _check(answer, span, chain.chain_id, members))
+            return await self.apart(lambda: _check(answer, span, chain.chain_id, members))
 
         path = f"{BLOCKS_PATH}?from={span.first}&to={span.last}"
         found = await self.sources.ask(path, validators, read, bytes_max=ANSWER_BYTES_MAX)
@@ -124,18 +124,3 @@ class BlockExchange:
 def _check(answer: bytes, span: Span, chain_id: Digest, members: ValidatorSet) -> list[CheckedBlock]:
     raws = decode(answer, BlockRange, bytes_max=ANSWER_BYTES_MAX).blocks
     return check_blocks(raws, span, chain_id, {members.hash: members})
-
-
-def requested_span(request: web.Request) -> Span:
-    """Return the heights that a request's query names.
-
-    Raises:
-        web.HTTPBadRequest: none, or no span.
-    """
-    try:
-        first, last = int(request.query["from"]), int(request.query["to"])
-    except (KeyError, ValueError) as error:
-        raise web.HTTPBadRequest(text="needs ?from=HEIGHT&to=HEIGHT") from error
-    if not 1 <= first <= last < 1 << 63:
-        raise web.HTTPBadRequest(text=f"needs 1 <= from <= to < 2^63, got {first} and {last}")
-    return Span(first, last)

@@ -5,14 +5,15 @@ A block is executed once, when it is built or checked; the outcome is kept until
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 import structlog
 
 from ledger.application import Application, BlockContext
-from ledger.block import Block, CertifiedBlock
+from ledger.block import Block, CertifiedBlock, block_id
+from ledger.chain import Anchor, CertifiedHeader
 from ledger.digest import Digest
 from ledger.execution import (
     BlockBuilder,
@@ -27,10 +28,15 @@ from ledger.parameters import ConsensusParameters
 from ledger.reigns import coming_validators_of, validators_of
 from ledger.state_map import StateMap
 from ledger.validators import ValidatorSet
-from node.store import Tip
+from node.store import HeaderAhead, Tip
+from node.sync.kept import KeptStates
+from node.sync.snapshot import Snapshot
 
 EXECUTIONS_MAX: Final = 8
 """Outcomes kept for one height; proposals of more views than this are executed again when they are decided."""
+
+PRUNE_EVERY: Final = 16
+"""Blocks are pruned so many at a time."""
 
 log = structlog.get_logger(__name__)
 
@@ -62,12 +68,39 @@ class BlockLog(Protocol):
         """Let the blocks that are appended inside become durable together, before anything is signed or at the end."""
         ...
 
+    def install(self, certified: CertifiedHeader, state: StateMap) -> None:
+        """Make a header that is kept ahead the last one and put another state in place; durable when it returns."""
+        ...
+
+    def keep_ahead(self, headers: Sequence[HeaderAhead]) -> None:
+        """Keep verified headers above the last block; durable when it returns."""
+        ...
+
+    def header_ahead(self, height: Height) -> CertifiedHeader | None:
+        """Return a verified header, of the chain or ahead of it."""
+        ...
+
+    def last_ahead(self) -> tuple[CertifiedHeader, ValidatorSet | None] | None:
+        """Return the last header that is kept ahead and the last set that one of them named."""
+        ...
+
+    def prune(self, below: Height) -> None:
+        """Remove the blocks below a height, but for headers and certificates."""
+        ...
+
 
 class Chain:
     """Blocks, state and what is in force for the next height."""
 
     def __init__(
-        self, store: BlockLog, application: Application, chain_id: Digest, genesis_state: StateMap, genesis_time_ms: int
+        self,
+        store: BlockLog,
+        application: Application,
+        chain_id: Digest,
+        genesis_state: StateMap,
+        genesis_time_ms: int,
+        *,
+        blocks_kept: int = 0,
     ) -> None:
         """Take up the chain where the store has it.
 
@@ -77,6 +110,7 @@ class Chain:
             chain_id: of the genesis document.
             genesis_state: what the genesis document makes of an empty state.
             genesis_time_ms: its time.
+            blocks_kept: how many blocks are kept in full; 0 keeps all.
         """
         self._store = store
         self._application = application
@@ -88,6 +122,8 @@ class Chain:
         tip, state = store.tip(), store.load_state()
         if tip is not None and state is not None:
             self.height, self.tip_id, self.tip_time_ms, self.state = tip.height, tip.block_id, tip.time_ms, state
+        self._blocks_kept: Final = blocks_kept
+        self.kept_states: Final = KeptStates(self.height, self.state)
 
     @property
     def next_height(self) -> Height:
@@ -178,11 +214,40 @@ class Chain:
         self.tip_id = certified.block.id
         self.tip_time_ms = certified.block.header.time_ms
         self._executions.clear()
+        self.kept_states.take(self.height, self.state)
+        if self._blocks_kept and self.height % PRUNE_EVERY == 0:
+            self._store.prune(Height(max(1, self.height - self._blocks_kept + 1)))
         return execution
 
     def batch(self) -> AbstractContextManager[None]:
         """Let the blocks that are appended inside become durable together, before anything is signed or at the end."""
         return self._store.batch()
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Put a verified state of a later height in the place of the present one, durably."""
+        header = snapshot.certified.header
+        self._store.install(snapshot.certified, snapshot.state)
+        self.height, self.tip_time_ms = snapshot.height, header.time_ms
+        self.tip_id, self.state = block_id(header), snapshot.state
+        self._executions.clear()
+        self.kept_states.take(self.height, self.state)
+
+    def anchor_ahead(self) -> Anchor:
+        """Return where headers above the last block go on: after the last one that is kept, or after the block."""
+        last = self._store.last_ahead()
+        if last is None or last[0].header.height <= self.height:
+            return Anchor(self.chain_id, self.height, self.tip_id, self.tip_time_ms, self.validators)
+        header, named = last[0].header, last[1] or self.validators
+        assert named.hash == header.next_validators_hash, "the last set that a header named decides after it"
+        return Anchor(self.chain_id, Height(header.height), block_id(header), header.time_ms, named)
+
+    def keep_ahead(self, headers: Sequence[HeaderAhead]) -> None:
+        """Keep verified headers above the last block."""
+        self._store.keep_ahead(headers)
+
+    def header_ahead(self, height: Height) -> CertifiedHeader | None:
+        """Return a verified header, whether its block is reached or not."""
+        return self._store.header_ahead(height)
 
     def _remember(self, execution: Execution) -> Execution:
         while len(self._executions) >= EXECUTIONS_MAX:

@@ -26,6 +26,9 @@ ENVIRONMENT_PREFIX: Final = "FOEDUS_"
 _NO_SETTINGS: Final = frozenset({"FOEDUS_PASSPHRASE"})
 """Variables with our prefix that mean something else."""
 
+BLOCKS_KEPT_MIN: Final = 64
+"""Fewer would be gone before a node that catches up with a snapshot could fetch them."""
+
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 ByteCount = Annotated[int, Meta(ge=1 << 20, le=1 << 50)]
@@ -124,6 +127,21 @@ class PayloadsSection(Section, frozen=True, kw_only=True):
     """How many bytes all payloads together may take."""
 
 
+class StorageSection(Section, frozen=True, kw_only=True):
+    """`[storage]`: how much of the past is kept on this node's disk."""
+
+    blocks_kept: Annotated[int, Meta(ge=0, le=1 << 40)] = 0
+    """How many of the latest blocks are kept in full, at least 64; 0 keeps all. Headers always stay."""
+
+
+class SyncSection(Section, frozen=True, kw_only=True):
+    """`[sync]`: how this node gets what it missed."""
+
+    snapshot: Literal["needed", "first", "never"] = "needed"
+    """Whether a certified state may take the place of blocks: when peers have pruned them, already when this node is
+    new, or never."""
+
+
 class AggregationSection(Section, frozen=True, kw_only=True):
     """`[aggregation]`: the computation of round results."""
 
@@ -154,6 +172,8 @@ class Config(Section, frozen=True, kw_only=True):
     api: ApiSection
     mempool: MempoolSection = MempoolSection()
     payloads: PayloadsSection = PayloadsSection()
+    storage: StorageSection = StorageSection()
+    sync: SyncSection = SyncSection()
     aggregation: AggregationSection = AggregationSection()
     logging: LoggingSection = LoggingSection()
 
@@ -306,6 +326,8 @@ def _relation_faults(config: Config) -> list[str]:
         )
     if config.peer.port and (config.peer.host, config.peer.port) == (config.api.host, config.api.port):
         faults.append(f"peer.port, api.port: each needs a port of its own, got {config.api.port} twice")
+    if 0 < config.storage.blocks_kept < BLOCKS_KEPT_MIN:
+        faults.append(f"storage.blocks_kept: 0 or at least {BLOCKS_KEPT_MIN}, got {config.storage.blocks_kept}")
     if config.mempool.transactions_per_sender_max > config.mempool.transactions_max:
         faults.append(
             "mempool.transactions_per_sender_max: at most mempool.transactions_max "

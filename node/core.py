@@ -17,23 +17,29 @@ import structlog
 from consensus import Replica
 from ledger.application import Application, RefusalError
 from ledger.block import CertifiedBlock
-from ledger.codec import CodecError
+from ledger.codec import CodecError, encode
 from ledger.digest import Digest
 from ledger.execution import Execution
 from ledger.fields import Height, View
 from ledger.identity import SigningKey
 from ledger.payload import PayloadDescriptor
+from ledger.reigns import set_of
 from node.blocks import BlockExchange
 from node.chain import Chain
-from node.driver import Driver, SafetyStore
+from node.driver import Driver
 from node.mempool import Mempool, MempoolError
 from node.metrics import NodeMetrics
+from node.network import SafetyStore
 from node.observation import Observation
 from node.payloads import PayloadExchange, PayloadStore
 from node.proposals import Proposals
 from node.repetition import Repetition
 from node.results import ResultBook
 from node.sync.checking import CheckedBlock
+from node.sync.headers import HeaderExchange
+from node.sync.progress import SyncProgress
+from node.sync.snapshot import Snapshot, Snapshots, SnapshotUse
+from node.sync.state import StateExchange
 from node.transport import GarbageFrameError, Links
 from node.wire import Channel
 
@@ -53,18 +59,28 @@ class CoreStore(SafetyStore, Protocol):
         ...
 
     def certified_block(self, height: Height) -> CertifiedBlock | None:
-        """Return a block with its commit certificate."""
+        """Return a block with its commit certificate; None when it is not here."""
+        ...
+
+    @property
+    def blocks_from(self) -> Height:
+        """The lowest height from which on every block is here."""
+        ...
+
+    def encoded_headers(self, from_height: Height, *, limit: int, bytes_max: int) -> list[bytes]:
+        """Return encoded `CertifiedHeader`s from a height on, ascending, the first one always."""
         ...
 
 
 class Network:
     """`node.driver.Network` over links."""
 
-    def __init__(self, links: Links, blocks: BlockExchange, chain: Chain) -> None:
-        """Put consensus frames on `links`, fetch blocks of `chain` through `blocks`."""
+    def __init__(self, links: Links, blocks: BlockExchange, chain: Chain, snapshots: Snapshots) -> None:
+        """Put consensus frames on `links`, fetch blocks of `chain` through `blocks`, or a snapshot instead."""
         self._links = links
         self._blocks = blocks
         self._chain = chain
+        self._snapshots = snapshots
 
     def broadcast(self, data: bytes) -> None:
         """Send a consensus message to all."""
@@ -77,8 +93,9 @@ class Network:
     def fetch_blocks(
         self, first: Height, last: Height, validators: Sequence[int]
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[CheckedBlock]]]:
-        """Give certified blocks from `first` on."""
-        return self._blocks.fetch(first, last, validators, self._chain)
+        """Give certified blocks from `first` on; nobody is asked while a snapshot comes first."""
+        asked = () if self._snapshots.comes_first else validators
+        return self._blocks.fetch(first, last, asked, self._chain)
 
     def blame(self, validator: int, reason: str) -> None:
         """Ask this validator last for a while."""
@@ -86,6 +103,7 @@ class Network:
 
     def missing(self, height: Height, gone: int) -> None:
         """Nobody gave the block at a height."""
+        self._snapshots.missing(height, gone)
 
 
 class Payloads:
@@ -129,6 +147,8 @@ class Core:
         metrics: NodeMetrics,
         clock_ms: Callable[[], int],
         on_block: Callable[[CertifiedBlock, Execution], None],
+        on_snapshot: Callable[[Snapshot], None],
+        snapshot_use: SnapshotUse = "needed",
         monotonic_s: Callable[[], float] = perf_counter,
     ) -> None:
         """Put the parts together; routes are registered at `links`, so before these start.
@@ -147,6 +167,8 @@ class Core:
             metrics: counts.
             clock_ms: the time of day.
             on_block: told of every block that has become part of the chain.
+            on_snapshot: told of every state that has taken the place of blocks.
+            snapshot_use: when one may.
             monotonic_s: measures how long things take.
         """
         self.key: Final = key
@@ -155,8 +177,9 @@ class Core:
         self.mempool: Final = mempool
         self.observation: Final = observation
         self._links: Final = links
-        self._blocks: Final = blocks
+        self.blocks: Final = blocks
         self._on_block: Final = on_block
+        self._on_snapshot: Final = on_snapshot
         self._members = chain.validators
         self.exchange: Final = PayloadExchange(links, payload_store, key, chain.chain_id, chain.validators)
         self.results: Final = ResultBook(
@@ -168,14 +191,17 @@ class Core:
         )
         self.repetition: Final = Repetition(links, mempool, self.results, self._primary)
         self.proposals: Final = Proposals(chain, mempool, self.results, application, key, monotonic_s=monotonic_s)
+        self.sync: Final = SyncProgress(monotonic_s)
+        self.snapshots: Final = self._snapshot_fetcher(snapshot_use)
         self.driver: Final = Driver(
             self._replica(),
             chain,
             self.proposals,
-            Network(links, blocks, chain),
+            Network(links, blocks, chain, self.snapshots),
             store,
             clock_ms=clock_ms,
             on_appended=self._on_appended,
+            on_installed=self._on_installed,
             metrics=metrics,
         )
 
@@ -185,7 +211,7 @@ class Core:
 
     def parts(self) -> tuple[Coroutine[None, None, None], ...]:
         """Return what runs until it is cancelled or fails; errors as `Driver.run`."""
-        return self.driver.run(), self.repetition.run()
+        return self.driver.run(), self.repetition.run(), self.snapshots.run()
 
     async def stop(self) -> None:
         """Give up what is being computed and fetched."""
@@ -259,6 +285,30 @@ class Core:
             coming=self.chain.coming_validators,
         )
 
+    def _snapshot_fetcher(self, use: SnapshotUse) -> Snapshots:
+        chain, links, blocks = self.chain, self._links, self.blocks
+        headers = HeaderExchange(blocks.sources, self.store, self._set_bytes, apart=blocks.apart)
+        states = StateExchange(blocks.sources, chain.kept_states, lambda: self.store.blocks_from, apart=blocks.apart)
+        links.add_routes([*headers.routes(), *states.routes()])
+        return Snapshots(
+            headers,
+            states,
+            chain,
+            use=use,
+            height=lambda: chain.height,
+            one_honest=lambda: chain.validators.faulty_max + 1,
+            peers=lambda: [peer.index for peer in links.peers() if links.is_dialable(peer.index)],
+            install=self._install,
+            progress=self.sync,
+        )
+
+    async def _install(self, snapshot: Snapshot) -> bool:
+        return await self.driver.install(snapshot)
+
+    def _set_bytes(self, validators_hash: Digest) -> bytes | None:
+        found = set_of(self.chain.state, validators_hash)
+        return None if found is None else encode(found)
+
     def _primary(self) -> int:
         return self.chain.validators.primary(self.chain.next_height, View(self.driver.view))
 
@@ -269,7 +319,17 @@ class Core:
         if self.observation.note_block(certified.block.header.time_ms):
             log.info("observation.ended", height=certified.block.header.height)
         self._on_block(certified, execution)
-        if execution.next_validators != self._members:
-            self._members = execution.next_validators
-            self.exchange.update_validators(execution.next_validators)
-            self._blocks.sources.forget()
+        self._follow_members()
+
+    def _on_installed(self, snapshot: Snapshot) -> None:
+        if self.observation.note_block(snapshot.certified.header.time_ms):
+            log.info("observation.ended", height=snapshot.height)
+        self._on_snapshot(snapshot)
+        self._follow_members()
+
+    def _follow_members(self) -> None:
+        members = self.chain.validators
+        if members != self._members:
+            self._members = members
+            self.exchange.update_validators(members)
+            self.blocks.sources.forget()

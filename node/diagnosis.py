@@ -13,6 +13,8 @@ from node.clocks import clock_reasons
 from node.reason import Reason, listed
 from node.round_reasons import closed_rounds, open_rounds
 from node.space import free_bytes, space_reasons
+from node.sync.progress import SyncProgress
+from node.sync.snapshot import SnapshotUse
 from node.view import PeerLink
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def reasons_of(node: Node, links: Sequence[PeerLink]) -> tuple[Reason, ...]:
     found = chain(
         quorum_reasons(links, validators),
         height_reasons(node.driver.standing, validators, node.driver.waiting_ms),
+        sync_reasons(node.core.sync, node.config.sync.snapshot),
         _signing(node),
         _divergence(node.results.divergent),
         clock_reasons(links, parameters.clock_drift_ms_max),
@@ -99,6 +102,37 @@ def height_reasons(standing: Standing, validators: ValidatorSet, waiting_ms: int
         yield _no_block(standing, tuple(names[signer] for signer in standing.signers), waiting_ms)
     else:
         yield _no_certificate(standing, names, validators.quorum, waiting_ms)
+
+
+def sync_reasons(sync: SyncProgress, use: SnapshotUse) -> Iterator[Reason]:
+    """Say that blocks are gone, and how the snapshot comes that takes their place.
+
+    Args:
+        sync: how it goes.
+        use: when a snapshot may take the place of blocks.
+    """
+    if sync.phase:
+        figures = (
+            f"{sync.at} headers followed" if sync.phase == "headers" else f"{sync.entries} entries of the state here"
+        )
+        yield Reason(
+            code="snapshot.fetching",
+            stops="node",
+            detail=f"the node fetches the state after height {sync.target}: {figures}",
+            remedy="wait; if the number does not rise, see to the connections",
+            height=sync.target,
+        )
+    if sync.pruned_at is not None:
+        remedy = "wait: the node fetches a certified state instead, as soon as f + 1 peers say so"
+        if use == "never":
+            remedy = 'set sync.snapshot = "needed", or bring back a peer whose blocks_from is low enough'
+        yield Reason(
+            code="blocks.pruned",
+            stops="node",
+            detail=f"block {sync.pruned_at}, which comes next here, is pruned by the peers that answered",
+            remedy=remedy,
+            height=sync.pruned_at,
+        )
 
 
 def _no_proposal(standing: Standing, primary: str, waiting_ms: int) -> Reason:

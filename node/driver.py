@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Final, Protocol, assert_never
+from typing import Final, assert_never
 
 import structlog
 
@@ -37,6 +36,7 @@ from consensus import (
     Replica,
     Send,
     SetTimer,
+    SnapshotInstalled,
     Standing,
     Started,
     TimerExpired,
@@ -51,8 +51,9 @@ from ledger.fields import Height
 from node.chain import Chain
 from node.fetched import FetchedBlocks
 from node.metrics import NodeMetrics
+from node.network import Network, SafetyStore
 from node.proposals import Proposals
-from node.sync.checking import CheckedBlock
+from node.sync.snapshot import Snapshot
 from node.sync.sources import NobodyHasItError
 
 INBOX_MAX: Final = 20_000
@@ -64,44 +65,10 @@ INBOX_BYTES_MAX: Final = 64 << 20
 log = structlog.get_logger(__name__)
 
 
-class Network(Protocol):
-    """Where consensus messages go and blocks come from."""
-
-    def broadcast(self, data: bytes) -> None:
-        """Send a consensus message to all."""
-        ...
-
-    def send(self, validator: int, data: bytes) -> None:
-        """Send a consensus message to one."""
-        ...
-
-    def fetch_blocks(
-        self, first: Height, last: Height, validators: Sequence[int]
-    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[CheckedBlock]]]:
-        """Give certified blocks from `first` on in parts, ascending; `NobodyHasItError` where nobody has more."""
-        ...
-
-    def blame(self, validator: int, reason: str) -> None:
-        """Take blocks from this validator last for a while: it gave a false one."""
-        ...
-
-    def missing(self, height: Height, gone: int) -> None:
-        """Take note that nobody gave the block at a height, and that so many say that they have pruned it."""
-        ...
-
-
-class SafetyStore(Protocol):
-    """Where safety records become durable."""
-
-    def persist_safety(self, height: Height, records: Sequence[bytes]) -> None:
-        """Return when the records are on the disk."""
-        ...
-
-
 class Driver:
     """Runs one replica."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that effects go to and events come from
         self,
         replica: Replica,
         chain: Chain,
@@ -111,6 +78,7 @@ class Driver:
         *,
         clock_ms: Callable[[], int],
         on_appended: Callable[[CertifiedBlock, Execution], None],
+        on_installed: Callable[[Snapshot], None],
         metrics: NodeMetrics,
     ) -> None:
         """Put the parts together; `run` sets them in motion.
@@ -123,6 +91,7 @@ class Driver:
             safety: keeps what must survive a crash.
             clock_ms: the time of day.
             on_appended: told of every block that has become part of the chain.
+            on_installed: told of every snapshot that has taken the place of blocks.
             metrics: counts what the replica reports.
         """
         self._replica = replica
@@ -132,6 +101,7 @@ class Driver:
         self._safety = safety
         self._clock_ms = clock_ms
         self._on_appended = on_appended
+        self._on_installed = on_installed
         self._metrics = metrics
         self._messages: deque[bytes] = deque()
         self._message_bytes = 0
@@ -142,6 +112,7 @@ class Driver:
         self._workers: set[asyncio.Task[None]] = set()
         self._work_since_s: float | None = None
         self._fetched = FetchedBlocks()
+        self._snapshots: deque[tuple[Snapshot, asyncio.Future[bool]]] = deque()
 
     @property
     def view(self) -> int:
@@ -181,6 +152,13 @@ class Driver:
             self._work_since_s = None
             self._post(WorkGone())
 
+    async def install(self, snapshot: Snapshot) -> bool:
+        """Put a verified state in the place of the blocks up to it; tell whether it did not come too late."""
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._snapshots.append((snapshot, done))
+        self._wake.set()
+        return await done
+
     async def run(self) -> None:
         """Run until cancelled.
 
@@ -193,7 +171,9 @@ class Driver:
         try:
             while True:
                 event = await self._next()
-                if event is None:
+                if isinstance(event, Snapshot):
+                    self._take_snapshot(event)
+                elif event is None:
                     self._take_fetched()
                 else:
                     self._step(event)
@@ -201,11 +181,13 @@ class Driver:
         finally:
             await self._stop()
 
-    async def _next(self) -> Event | None:
+    async def _next(self) -> Event | Snapshot | None:
         """Return the next event; None when it is the turn of fetched blocks, which alternate with messages."""
         while True:
             if self._internal:
                 return self._internal.popleft()
+            if self._snapshots:
+                return self._snapshots[0][0]
             if self._fetched.is_due(messages_wait=bool(self._messages)):
                 return None
             if self._messages:
@@ -337,6 +319,27 @@ class Driver:
             log.info("blocks.not_fetched", first=self._chain.next_height, error=str(error))
             self._network.missing(self._chain.next_height, error.gone)
         self._post(FetchEnded())
+
+    def _take_snapshot(self, snapshot: Snapshot) -> None:
+        _, done = self._snapshots.popleft()
+        is_news = snapshot.height > self._chain.height
+        if is_news:
+            chain = self._chain
+            self._proposals.install(snapshot)
+            self._on_installed(snapshot)
+            self._step(
+                SnapshotInstalled(
+                    chain.height,
+                    chain.tip_id,
+                    chain.tip_time_ms,
+                    chain.validators,
+                    chain.parameters,
+                    chain.coming_validators,
+                )
+            )
+            self._look_around()
+        if not done.done():
+            done.set_result(is_news)
 
     def _take_fetched(self) -> None:
         """Append some of the fetched blocks, in one write to the disk."""

@@ -85,6 +85,21 @@ class NodeMetrics:
             buckets=_LATENCY_SECONDS,
             registry=registry,
         )
+        self.snapshots = Counter(
+            "foedus_snapshots_total", "Certified states that took the place of blocks.", registry=registry
+        )
+        self.blocks_from = Gauge(
+            "foedus_blocks_from", "Lowest height from which on every block is here.", registry=registry
+        )
+        self.sync_target = Gauge(
+            "foedus_sync_target", "Height of the snapshot that is being fetched; 0 without one.", registry=registry
+        )
+        self.sync_headers = Gauge(
+            "foedus_sync_headers", "Height up to which headers have been followed to it.", registry=registry
+        )
+        self.sync_false_answers = Gauge(
+            "foedus_sync_false_answers", "False answers of peers to this node while it caught up.", registry=registry
+        )
         self.view_changes = Counter("foedus_view_changes_total", "Views given up.", registry=registry)
         self.evidence = Counter("foedus_evidence_total", "Proven misbehaviour of validators.", registry=registry)
         self.messages_dropped = Counter(
@@ -128,6 +143,10 @@ class NodeMetrics:
         self.mempool_transactions.set(status.mempool_transactions)
         self.mempool_bytes.set(status.mempool_bytes)
         self.boot_epoch.set(status.boot_epoch)
+        self.blocks_from.set(status.blocks_from)
+        self.sync_target.set(status.sync.target)
+        self.sync_headers.set(status.sync.headers)
+        self.sync_false_answers.set(status.sync.false_answers)
         self.waiting.set(status.waiting_ms / 1000)
         self.behind.set(status.behind)
         self.validator.set(status.validator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from time import perf_counter, time_ns
 from typing import Final
@@ -23,7 +24,7 @@ from ledger.transaction import transaction_id
 from ledger.validators import ValidatorSet
 from node.api.access import Rules
 from node.api.server import ApiServer
-from node.background import apart_in, background_threads
+from node.background import apart_in
 from node.blocks import BlockExchange
 from node.chain import Chain
 from node.config import Config
@@ -36,6 +37,7 @@ from node.observation import CannotObserveError, Observation
 from node.payloads import PayloadExchange, PayloadStore
 from node.standing import status_of
 from node.store import Store
+from node.sync.snapshot import Snapshot
 from node.tls import TransportIdentity
 from node.tokens import TokenBook
 from node.transport import Transport
@@ -44,7 +46,7 @@ from node.view import NodeStatus
 from node.wire import Channel
 
 SYNC_THREADS: Final = 2
-"""Threads that check what peers send while this node catches up."""
+"""Threads that check what peers send while this node catches up, and has nothing better to do."""
 
 COMMITS_REMEMBERED: Final = 256
 """Own transactions whose latency is averaged."""
@@ -88,7 +90,12 @@ class Node:
         self.store: Final = Store.open(config.node.data_dir, self.chain_id)
         self.application: Final = FederatedLearning()
         self.chain: Final = Chain(
-            self.store, self.application, self.chain_id, initial_state(document), document.time_ms
+            self.store,
+            self.application,
+            self.chain_id,
+            initial_state(document),
+            document.time_ms,
+            blocks_kept=config.storage.blocks_kept,
         )
         self.mempool: Final = Mempool(self.application, self.chain_id, _limits(config))
         self.transport: Final = Transport(
@@ -109,7 +116,7 @@ class Node:
             self._begin_observation()
         self._twins = self._twin_watch(identity)
         self.transport.add_routes(self._twins.routes())
-        self._sync_threads = background_threads(SYNC_THREADS, "sync")
+        self._sync_threads = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
         self._started.callback(self._sync_threads.shutdown, wait=False, cancel_futures=True)
         self._blocks = BlockExchange(self.transport, self.store, apart=apart_in(self._sync_threads))
         self._tasks: list[asyncio.Task[None]] = []
@@ -169,6 +176,8 @@ class Node:
             metrics=self.metrics,
             clock_ms=clock_ms,
             on_block=self._on_block,
+            on_snapshot=self._on_snapshot,
+            snapshot_use=self.config.sync.snapshot,
         )
         self.driver, self.results, self.exchange = self.core.driver, self.core.results, self.core.exchange
         self._connected_validators = self.chain.validators
@@ -272,9 +281,7 @@ class Node:
                 log.info("event", height=certified.block.header.height, kind=event.kind, subject=event.subject)
                 if event.kind == "round.certified" and self.results.seconds_last:
                     self.metrics.aggregation.observe(self.results.seconds_last)
-        if execution.next_validators != self._connected_validators:
-            self._connected_validators = execution.next_validators
-            self.transport.update_validators(execution.next_validators)
+        self._connect_validators()
         for raw in certified.block.transactions:
             queued = self._queued_at.pop(transaction_id(raw), None)
             if queued is not None:
@@ -283,6 +290,19 @@ class Node:
             self._queued_at = {key: at for key, at in self._queued_at.items() if key in self.mempool}
         self._appended.set()
         self._appended = asyncio.Event()
+
+    def _on_snapshot(self, snapshot: Snapshot) -> None:
+        self.metrics.snapshots.inc()
+        self._connect_validators()
+        log.warning("snapshot.in_force", height=snapshot.height, blocks_from=self.store.blocks_from)
+        self._appended.set()
+        self._appended = asyncio.Event()
+
+    def _connect_validators(self) -> None:
+        members = self.chain.validators
+        if members != self._connected_validators:
+            self._connected_validators = members
+            self.transport.update_validators(members)
 
 
 def _limits(config: Config) -> MempoolLimits:

@@ -23,6 +23,7 @@ from ledger.transaction import decode_transaction, sign_transaction
 from node.chain import Chain
 from node.mempool import Mempool
 from node.results import ResultBook
+from node.sync.snapshot import Snapshot
 
 CLAIMS_PER_BLOCK_MAX: Final = 4
 """Results of different tasks in one block."""
@@ -135,6 +136,12 @@ class Proposals:
         self._mempool.prune(execution.state)
         self._follow_rounds()
         return execution
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Put a verified state in the place of the blocks up to it and bring what depends on it up to date."""
+        self._chain.install(snapshot)
+        self._mempool.prune(snapshot.state)
+        self._follow_rounds()
 
     def _follow_rounds(self) -> None:
         self._results.validators = self._chain.validators

@@ -12,6 +12,8 @@ REASONS: Final = {
     "certificate.missing": "Signatures of some validators are missing for a certificate of the next block.",
     "block.missing": "The next block is decided and its bytes have not come.",
     "chain.behind": "The others are further; this node fetches what it lacks.",
+    "blocks.pruned": "Peers have pruned the blocks that this node needs next.",
+    "snapshot.fetching": "The node fetches a certified state instead of the blocks before it.",
     "validator.none": "This node is no validator of the next height.",
     "signing.observing": "The node signs nothing yet: it was started with --observe-first.",
     "signing.elsewhere": "Something came back that this node's key has signed and this node has not.",

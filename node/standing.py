@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from node.clocks import own_offset_ms
 from node.diagnosis import reasons_of, why_stuck
 from node.space import free_bytes
-from node.view import NodeStatus, PeerLink
+from node.view import NodeStatus, PeerLink, SyncStatus
 
 if TYPE_CHECKING:
     from node.node import Node
@@ -40,6 +40,8 @@ def status_of(node: Node) -> NodeStatus:
         view=node.driver.view,
         validator=chain.validators.index_of(node.key.public_key) is not None,
         boot_epoch=node.store.boot_epoch,
+        blocks_from=node.store.blocks_from,
+        sync=_sync_status(node),
         peers=links,
         mempool_transactions=len(node.mempool),
         mempool_bytes=node.mempool.size_bytes,
@@ -54,6 +56,19 @@ def status_of(node: Node) -> NodeStatus:
         payload_bytes=usage.used_bytes,
         payload_bytes_max=usage.bytes_max,
         reasons=reasons,
+    )
+
+
+def _sync_status(node: Node) -> SyncStatus:
+    sync = node.core.sync
+    return SyncStatus(
+        phase=sync.phase,
+        target=sync.target,
+        headers=sync.at,
+        headers_per_s=round(sync.per_second, 1),
+        state_entries=sync.entries,
+        pruned_at=sync.pruned_at,
+        false_answers=node.core.blocks.sources.faults,
     )
 
 

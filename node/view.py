@@ -35,6 +35,29 @@ class PeerLink(msgspec.Struct, frozen=True, kw_only=True):
     """How far its clock is ahead of this machine's, as it says itself; None without a connection."""
 
 
+class SyncStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How catching up goes; blocks are told by `height` and `behind`."""
+
+    phase: str = ""
+    """What of a snapshot is being fetched: `headers`, `state`, or nothing."""
+
+    target: int = 0
+    """The height that it is of; 0 without one."""
+
+    headers: int = 0
+    """How far the headers have been followed towards it."""
+
+    headers_per_s: float = 0.0
+    state_entries: int = 0
+    """Entries of the state that have come."""
+
+    pruned_at: int | None = None
+    """A height whose block is needed here and pruned by peers."""
+
+    false_answers: int = 0
+    """How often a peer was found to have lied since the validator set last changed."""
+
+
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How a node is doing."""
 
@@ -63,6 +86,10 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     commit_ms: float | None = None
     """Median time from queueing a transaction here to its block being appended; None before the first."""
 
+    blocks_from: int = 1
+    """The lowest height from which on this node has every block; below it only headers."""
+
+    sync: SyncStatus = SyncStatus()
     stuck: str = ""
     """Why the chain does not go on though there is work; empty when it does."""
 

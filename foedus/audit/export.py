@@ -115,10 +115,15 @@ def write_export(history: History, path: Path, *, on_block: Callable[[int, int],
         on_block: told (height, last height) after each block.
 
     Raises:
-        HistoryError: the file exists.
+        HistoryError: the file exists, or blocks are pruned here.
         Damage: a block or a model does not read back.
     """
     document, height = history.document, history.height
+    if history.pruned is not None:
+        raise HistoryError(
+            f"the blocks below {history.pruned.blocks_from} are pruned here and an export holds the whole chain: "
+            "export from a node whose blocks_from (`foedus status`) is 1"
+        )
     last = history.certified_block(height).block.id if height else document.chain_id
     manifest = Manifest(FORMAT, document.chain_id.hex(), height, last.hex())
     writer = ExportWriter(path, manifest, document)

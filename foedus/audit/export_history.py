@@ -86,6 +86,11 @@ class ExportHistory:
         """The last block's; 0 when there is none."""
         return Height(self._manifest.height)
 
+    @property
+    def pruned(self) -> None:
+        """Nothing is ever left out of an export."""
+        return
+
     def close(self) -> None:
         """Let go of the file."""
         self._tar.close()

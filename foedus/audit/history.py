@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from foedus.audit.headers import PrunedHistory
 from foedus.audit.report import Difference
 from genesis.document import GenesisDocument, load_document
 from ledger.block import CertifiedBlock
@@ -52,6 +53,11 @@ class History(Protocol):
     @property
     def height(self) -> Height:
         """The last block's; 0 when there is none."""
+        ...
+
+    @property
+    def pruned(self) -> PrunedHistory | None:
+        """Itself, when only the headers of the lower blocks are here; None when every block is."""
         ...
 
     def certified_block(self, height: Height) -> CertifiedBlock:

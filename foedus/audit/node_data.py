@@ -15,7 +15,7 @@ from foedus.audit.history import Damage
 from foedus.audit.report import Difference
 from genesis.document import GenesisDocument
 from ledger.block import CertifiedBlock
-from ledger.chain import VerifiedBlock
+from ledger.chain import CertifiedHeader, VerifiedBlock
 from ledger.codec import encode
 from ledger.fields import Height
 from ledger.payload import PayloadDescriptor, describe
@@ -76,6 +76,16 @@ class NodeHistory:
         """The last block's; 0 when there is none."""
         return self._height
 
+    @property
+    def blocks_from(self) -> Height:
+        """The lowest height from which on every block is here."""
+        return self._reader.blocks_from
+
+    @property
+    def pruned(self) -> NodeHistory | None:
+        """Itself, when only the headers of the lower blocks are here."""
+        return self if self.blocks_from > 1 else None
+
     def close(self) -> None:
         """Let go of the database."""
         self._reader.close()
@@ -105,6 +115,32 @@ class NodeHistory:
             detail = f"the block is missing, though there is one at height {self._height}"
             raise Damage(Difference("chain", detail, height))
         return certified
+
+    def certified_header(self, height: Height) -> CertifiedHeader:
+        """Return a header.
+
+        Raises:
+            Damage: it is missing or does not decode.
+        """
+        try:
+            certified = self._reader.certified_header(height)
+        except (StoreError, TypeError) as error:
+            raise Damage(Difference("chain", str(error), height)) from error
+        if certified is None:
+            detail = f"the header is missing, though there is one at height {self._height}"
+            raise Damage(Difference("chain", detail, height))
+        return certified
+
+    def stored_state(self) -> StateMap:
+        """Return the state as it is stored, whatever its root.
+
+        Raises:
+            Damage: it does not read back.
+        """
+        try:
+            return StateMap.build(self._reader.state_rows())
+        except (StoreError, TypeError, ValueError) as error:
+            raise Damage(Difference("state", str(error))) from error
 
     def receipts(self, height: Height) -> tuple[bytes, ...]:
         """Return the encoded receipts of a block as they are stored.

@@ -11,6 +11,7 @@ from time import perf_counter
 
 from fl.application import FederatedLearning
 from foedus.audit.aggregates import AggregateAuditor
+from foedus.audit.headers import PrunedHistory, audit_headers
 from foedus.audit.history import Damage, History
 from foedus.audit.report import Difference, Report
 from genesis.document import initial_state
@@ -34,6 +35,10 @@ def audit(history: History, *, source: str = "", on_block: Callable[[int, int], 
     started = perf_counter()
     document = history.document
     report = Report(document.chain_id, source)
+    if history.pruned is not None:
+        _audit_pruned(history, history.pruned, report, on_block)
+        report.seconds = perf_counter() - started
+        return report
     state = initial_state(document)
     anchor = genesis_anchor(document.chain_id, document.time_ms, state)
     auditor = AggregateAuditor(history.payload, report)
@@ -60,6 +65,17 @@ def audit(history: History, *, source: str = "", on_block: Callable[[int, int], 
         report.add(difference)
     report.seconds = perf_counter() - started
     return report
+
+
+def _audit_pruned(
+    history: History, pruned: PrunedHistory, report: Report, on_block: Callable[[int, int], None] | None
+) -> None:
+    try:
+        audit_headers(pruned, history.document, report, on_block)
+    except Damage as damage:
+        report.add(damage.difference)
+    for difference in history.end_differences(None):
+        report.add(difference)
 
 
 def _blocks(history: History) -> Iterator[CertifiedBlock]:

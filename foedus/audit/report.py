@@ -58,6 +58,12 @@ class Report:
     blocks: int = 0
     """Executed again, with their certificates."""
 
+    headers: int = 0
+    """Followed by their certificates alone, since the past is pruned here and nothing could be executed."""
+
+    blocks_from: int = 1
+    """The lowest height from which on every block is here; above 1 nothing was executed."""
+
     transactions: int = 0
     updates: int = 0
     """Accepted updates among them."""
@@ -91,6 +97,8 @@ class Report:
             "chain_id": self.chain_id.hex(),
             "source": self.source,
             "blocks": self.blocks,
+            "headers": self.headers,
+            "blocks_from": self.blocks_from,
             "transactions": self.transactions,
             "updates": self.updates,
             "aggregates": self.aggregates,

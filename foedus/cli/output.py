@@ -18,6 +18,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value inste
 
 EXIT_FAILED = 1
 EXIT_DIFFERENT = 3
+EXIT_PARTIAL = 4
+"""Nothing differs, and not everything that was asked for could be checked."""
 
 
 class CommandError(Exception):

@@ -10,6 +10,7 @@ from foedus.cli.api import URL_DEFAULT, Limit, Node, Url, moment, short
 from foedus.cli.output import AsJson, print_facts, print_table
 
 if TYPE_CHECKING:
+    from node.api.answers import BlockItem
     from node.view import PeerLink
 
 block_app = typer.Typer(help="Blocks of the chain.", no_args_is_help=True)
@@ -36,6 +37,8 @@ def status(*, url: Url = URL_DEFAULT, as_json: AsJson = False) -> None:
         "node": f"{now.name} ({'validator' if now.validator else 'observer'}), foedus {now.version}",
         "chain": now.chain_id,
         "height": f"{now.height}, decided {moment(now.tip_time_ms)} UTC",
+        "behind": f"{now.behind} blocks" if now.behind else "",
+        "pruned": f"blocks below {now.blocks_from}, but for their headers" if now.blocks_from > 1 else "",
         "view": str(now.view),
         "waiting": f"{now.mempool_transactions} transactions, {now.mempool_bytes} bytes",
         "latency": "" if now.commit_ms is None else f"{now.commit_ms:.1f} ms from queue to block (median)",
@@ -65,10 +68,14 @@ def block_list(*, url: Url = URL_DEFAULT, limit: Limit = 20, as_json: AsJson = F
     from node.api.answers import BlocksAnswer
 
     rows = [
-        (str(one.height), short(one.id), moment(one.time_ms), str(one.proposer), str(one.transactions))
+        (str(one.height), short(one.id), moment(one.time_ms), str(one.proposer), _transactions(one))
         for one in node.get(BlocksAnswer, "blocks", limit=limit).items
     ]
     print_table("Blocks", ("height", "id", "time (UTC)", "proposer", "transactions"), rows)
+
+
+def _transactions(block: BlockItem) -> str:
+    return "pruned" if block.pruned else str(block.transactions)
 
 
 @block_app.command("show")

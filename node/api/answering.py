@@ -21,6 +21,7 @@ from node.api.operations import (
     WAIT_SECONDS_MAX,
 )
 from node.api.problem import Problem
+from node.store import ChainReader
 from node.view import NodeView
 
 VIEW: Final = web.AppKey("view", NodeView)
@@ -116,3 +117,10 @@ async def within(request: web.Request, seconds: float, work: Awaitable[ResultT])
     finally:
         waiting.cancel()
         closing.cancel()
+
+
+def unless_pruned(store: ChainReader) -> str:
+    """Return what is to be added to the news that something is in no block of this node."""
+    return (
+        f"; blocks below {store.blocks_from} are pruned here, ask a node that has them" if store.blocks_from > 1 else ""
+    )

@@ -37,8 +37,12 @@ class BlockItem(Answer, frozen=True):
     time_ms: int
     parent_id: str
     proposer: int
-    transactions: int
+    transactions: int | None
+    """None when this node has only ever had the header."""
+
     size_bytes: int
+    pruned: bool = False
+    """Whether the header alone is here."""
 
 
 class BlocksAnswer(Answer, frozen=True):

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from ledger.block import CertifiedBlock, Header
 from ledger.certificate import QuorumCertificate
+from ledger.chain import CertifiedHeader
 from ledger.codec import decode, encode
 from ledger.digest import DIGEST_BYTES
 from ledger.fields import Height
@@ -41,6 +42,7 @@ async def blocks(request: web.Request) -> web.Response:
             proposer=one.header.proposer,
             transactions=one.transaction_count,
             size_bytes=one.size_bytes,
+            pruned=one.pruned,
         )
         for one in found
     )
@@ -72,13 +74,37 @@ def require_block(request: web.Request) -> CertifiedBlock:
     """Return the block that a path names by number, id or `latest`.
 
     Raises:
+        Problem: 404 `block.unknown`, 410 `block.pruned`, 400 `request.invalid`.
+    """
+    store, text = request.app[VIEW].store, request.match_info["block"]
+    height = _height_of(store, text)
+    certified = store.certified_block(height)
+    if certified is None:
+        raise _unknown(text) if store.certified_header(height) is None else pruned(store, height)
+    return certified
+
+
+def require_header(request: web.Request) -> CertifiedHeader:
+    """Return the certified header that a path names by number, id or `latest`; none is ever pruned.
+
+    Raises:
         Problem: 404 `block.unknown`, 400 `request.invalid`.
     """
     store, text = request.app[VIEW].store, request.match_info["block"]
-    certified = store.certified_block(_height_of(store, text))
+    certified = store.certified_header(_height_of(store, text))
     if certified is None:
         raise _unknown(text)
     return certified
+
+
+def pruned(store: ChainReader, height: int) -> Problem:
+    """Say that a block is not here any more, or has never been, and who may have it."""
+    return Problem(
+        410,
+        "block.pruned",
+        f"this node keeps the blocks from {store.blocks_from} on and of block {height} the header alone "
+        f"(/v1/headers/{height}): ask a node whose /v1/status has a lower blocks_from, or read an export",
+    )
 
 
 def _height_of(store: ChainReader, text: str) -> Height:
@@ -133,5 +159,11 @@ def _unknown(text: str) -> Problem:
 
 ROUTES = (
     get("/v1/blocks", blocks, BlocksAnswer, query=(BEFORE, LIMIT)),
-    get("/v1/blocks/{block}", block, BlockAnswer, media_types=(MESSAGE_PACK,), problems=("block.unknown",)),
+    get(
+        "/v1/blocks/{block}",
+        block,
+        BlockAnswer,
+        media_types=(MESSAGE_PACK,),
+        problems=("block.unknown", "block.pruned"),
+    ),
 )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from ledger.chain import CertifiedHeader
 from ledger.codec import encode
 from ledger.fields import Height
 from node.api.answering import VIEW, json, limit_of, optional_integer
 from node.api.answers import Answer, CertificateAnswer, HeaderAnswer
-from node.api.blocks import certificate_answer, header_answer, require_block
+from node.api.blocks import certificate_answer, header_answer, require_header
 from node.api.operations import BEFORE, LIMIT, MESSAGE_PACK, get
 
 
@@ -40,14 +39,13 @@ async def headers(request: web.Request) -> web.Response:
 
 async def header(request: web.Request) -> web.Response:
     """Give one header with its certificate, by height, id or `latest`; `Accept: application/msgpack` gets its bytes."""
-    certified = require_block(request)
+    certified = require_header(request)
     if MESSAGE_PACK in request.headers.get("Accept", ""):
-        found = CertifiedHeader(certified.block.header, certified.certificate)
-        return web.Response(body=encode(found), content_type=MESSAGE_PACK)
+        return web.Response(body=encode(certified), content_type=MESSAGE_PACK)
     return json(
         CertifiedHeaderAnswer(
-            id=certified.block.id.hex(),
-            header=header_answer(certified.block.header),
+            id=certified.certificate.block_id.hex(),
+            header=header_answer(certified.header),
             certificate=certificate_answer(certified.certificate),
         )
     )

@@ -12,7 +12,7 @@ from ledger.codec import decode, encode
 from ledger.fields import Height
 from ledger.light import LightProof, prove_receipt, prove_state, prove_transaction
 from ledger.receipt import Receipt
-from node.api.answering import VIEW, digest_of, hex_bytes, json
+from node.api.answering import VIEW, digest_of, hex_bytes, json, unless_pruned
 from node.api.answers import ProofAnswer
 from node.api.operations import MESSAGE_PACK, get
 from node.api.problem import Problem
@@ -27,7 +27,7 @@ async def state(request: web.Request) -> web.Response:
     now, tip = view.state(), view.store.tip()
     if tip is None:
         raise Problem(503, "proof.no_block", "facts are proven by a block's certificate and the chain has no block yet")
-    proof = prove_state(_certified_header(_block(view.store, tip.height)), now, key)
+    proof = prove_state(_header(view.store, tip.height), now, key)
     return _answer(request, proof, now.get(key))
 
 
@@ -44,7 +44,7 @@ async def receipt(request: web.Request) -> web.Response:
     store = request.app[VIEW].store
     found = _require_transaction(store, request)
     receipts = [decode(raw, Receipt, bytes_max=RECEIPT_BYTES_MAX) for raw in store.receipts(found.height)]
-    proof = prove_receipt(_certified_header(_block(store, found.height)), receipts, found.index)
+    proof = prove_receipt(_header(store, found.height), receipts, found.index)
     return _answer(request, proof, encode(found.receipt))
 
 
@@ -52,7 +52,8 @@ def _require_transaction(store: ChainReader, request: web.Request) -> StoredTran
     identity = digest_of(request, "id")
     found = store.transaction(identity)
     if found is None:
-        raise Problem(404, "transaction.unknown", f"no block holds transaction {identity.hex()}")
+        detail = f"no block holds transaction {identity.hex()}{unless_pruned(store)}"
+        raise Problem(404, "transaction.unknown", detail)
     return found
 
 
@@ -62,8 +63,10 @@ def _block(store: ChainReader, height: int) -> CertifiedBlock:
     return certified
 
 
-def _certified_header(certified: CertifiedBlock) -> CertifiedHeader:
-    return CertifiedHeader(certified.block.header, certified.certificate)
+def _header(store: ChainReader, height: int) -> CertifiedHeader:
+    certified = store.certified_header(Height(height))
+    assert certified is not None, "headers are never removed"
+    return certified
 
 
 def _answer(request: web.Request, proof: LightProof, value: bytes | None) -> web.Response:

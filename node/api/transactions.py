@@ -20,6 +20,7 @@ from node.api.answering import (
     limit_of,
     optional_integer,
     optional_name,
+    unless_pruned,
     wait_seconds,
     within,
 )
@@ -80,7 +81,9 @@ async def transaction(request: web.Request) -> web.Response:
     identity = digest_of(request, "id")
     found = store.transaction(identity)
     if found is None:
-        detail = f"no block holds transaction {identity.hex()}: it waits, or was never submitted here"
+        detail = (
+            f"no block holds transaction {identity.hex()}: it waits, or was never submitted here{unless_pruned(store)}"
+        )
         raise Problem(404, "transaction.unknown", detail)
     certified = store.certified_block(found.height)
     assert certified is not None, "a transaction's block is stored with it"

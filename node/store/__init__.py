@@ -9,6 +9,7 @@
 | `receipts` | one receipt's canonical bytes | `Store.append` |
 | `events` | one event, numbered over the whole chain | `Store.append` |
 | `state` | one entry of the state after the last block | `Store.append` |
+| `ahead` | a verified header above the last block, until a snapshot makes it part of the chain | `Store.keep_ahead` |
 | `safety` | what consensus has signed or accepted at an undecided height | `Store.persist_safety` |
 | `meta` | facts of this node alone: chain id, boot epoch | `Store` |
 """
@@ -22,6 +23,7 @@ from node.store.errors import (
     StoreInUseError,
     StoreUnavailableError,
 )
+from node.store.partial import HeaderAhead
 from node.store.reader import ChainReader
 from node.store.rows import StoredBlock, StoredEvent, StoredTransaction, Tip
 from node.store.store import Store
@@ -30,6 +32,7 @@ __all__ = [
     "ChainReader",
     "CorruptRowError",
     "CorruptStoreError",
+    "HeaderAhead",
     "NewerSchemaError",
     "OtherChainError",
     "Store",

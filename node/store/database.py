@@ -18,12 +18,25 @@ from node.store.errors import CorruptStoreError, NewerSchemaError, StoreInUseErr
 
 DATABASE_NAME: Final = "chain.sqlite3"
 LOCK_NAME: Final = "lock"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x464F4544
 """"FOED": tells the file apart from other SQLite databases."""
 
 _READER_BUSY_SECONDS: Final = 5.0
-_SCHEMA: Final = """
+_AHEAD: Final = """
+CREATE TABLE ahead (
+    height INTEGER PRIMARY KEY,
+    id BLOB NOT NULL,
+    header_bytes INTEGER NOT NULL,
+    block BLOB NOT NULL,
+    certificate BLOB NOT NULL,
+    named BLOB
+)
+"""
+_MIGRATIONS: Final = {1: _AHEAD}
+"""What leads from a schema to the next one."""
+
+_SCHEMA: Final = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE blocks (
     height INTEGER PRIMARY KEY,
@@ -64,6 +77,7 @@ CREATE TABLE safety (
     record BLOB NOT NULL,
     checksum BLOB NOT NULL
 );
+{_AHEAD};
 """
 
 
@@ -107,6 +121,7 @@ def open_for_writing(directory: Path) -> sqlite3.Connection:
             if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
                 _create(connection)
                 fsync_directory(directory)
+            _migrate(connection)
             _require_schema(connection, path)
         except BaseException:
             connection.close()
@@ -204,6 +219,16 @@ def _create(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring a database that an older version of this program wrote up to date."""
+    if int(connection.execute("PRAGMA application_id").fetchone()[0]) != APPLICATION_ID:
+        return
+    while (found := int(connection.execute("PRAGMA user_version").fetchone()[0])) in _MIGRATIONS:
+        with transaction(connection):
+            connection.execute(_MIGRATIONS[found])
+            connection.execute(f"PRAGMA user_version={found + 1}")
 
 
 def _require_schema(connection: sqlite3.Connection, path: Path) -> None:

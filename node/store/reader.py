@@ -13,14 +13,17 @@ from typing import Final, Self, TypeVar
 
 from ledger.block import BLOCK_BYTES_MAX, Block, CertifiedBlock, Header, block_id
 from ledger.certificate import QuorumCertificate
+from ledger.chain import CertifiedHeader
 from ledger.codec import CodecError, Record, decode
 from ledger.digest import Digest
 from ledger.fields import Height
 from ledger.receipt import Event, Receipt
 from ledger.state_map import StateMap
 from ledger.transaction import transaction_id
+from ledger.validators import ValidatorSet
 from node.store.database import DATABASE_NAME, open_for_reading, translated
 from node.store.errors import CorruptRowError, CorruptStoreError, OtherChainError
+from node.store.partial import BLOCKS_FROM_KEY, HEADER_ONLY, PAIR, UNKNOWN_COUNT, certified_headers
 from node.store.rows import StoredBlock, StoredEvent, StoredTransaction, Tip
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -29,9 +32,6 @@ BLOCK_RECORD_BYTES_MAX: Final = BLOCK_BYTES_MAX + 65_536
 CERTIFICATE_BYTES_MAX: Final = 65_536
 RECEIPT_BYTES_MAX: Final = 1 << 20
 CHAIN_ID_KEY: Final = "chain_id"
-BLOCKS_FROM_KEY: Final = "blocks_from"
-PAIR: Final = b"\x92"
-"""How the canonical encoding of a record with two fields begins."""
 
 _INTEGER_MAX: Final = 2**63 - 1
 _TRANSACTION_QUERY: Final = """
@@ -121,7 +121,8 @@ class ChainReader:
     def blocks(self, *, before: Height | None = None, limit: int, not_below: int = 0) -> list[StoredBlock]:
         """Return the blocks below height `before` (None: the newest), newest first, without their transactions."""
         rows = self._rows(
-            "SELECT height, id, substr(block, 2, header_bytes), transaction_count, length(block) FROM blocks "
+            f"SELECT height, id, substr(block, 2, header_bytes), transaction_count, length(block), {HEADER_ONLY} "  # noqa: S608 - our own words
+            "FROM blocks "
             "WHERE height < ? AND height >= ? ORDER BY height DESC LIMIT ?",
             _INTEGER_MAX if before is None else before,
             not_below,
@@ -130,13 +131,16 @@ class ChainReader:
         return [self._stored_block(*row) for row in rows]
 
     def certified_block(self, height: Height) -> CertifiedBlock | None:
-        """Return a block with its commit certificate.
+        """Return a block with its commit certificate; None when it is not here, be it only its header that is.
 
         Raises:
             CorruptRowError: the row does not decode, or its columns contradict each other.
         """
-        row = self._row("SELECT id, block, certificate FROM blocks WHERE height = ?", height)
-        if row is None:
+        row = self._row(
+            f"SELECT id, block, certificate, {HEADER_ONLY} FROM blocks WHERE height = ?",  # noqa: S608 - our own words
+            height,
+        )
+        if row is None or row[3]:
             return None
         name = f"height {height}"
         block = self._decoded("blocks", name, row[1], Block, BLOCK_RECORD_BYTES_MAX)
@@ -146,6 +150,36 @@ class ChainReader:
         if certificate.block_id != block.id:
             raise self._corrupt("blocks", name, "the certificate is another block's")
         return CertifiedBlock(block, certificate)
+
+    def certified_header(self, height: Height) -> CertifiedHeader | None:
+        """Return a header with the certificate that made it final.
+
+        Raises:
+            CorruptRowError: the row does not decode, or its columns contradict each other.
+        """
+        row = self._row("SELECT id, substr(block, 2, header_bytes), certificate FROM blocks WHERE height = ?", height)
+        return None if row is None else self._certified_header("blocks", height, *row)
+
+    def header_ahead(self, height: Height) -> CertifiedHeader | None:
+        """Return a verified header above the last block, which waits for a snapshot; or one of the chain."""
+        row = self._row("SELECT id, substr(block, 2, header_bytes), certificate FROM ahead WHERE height = ?", height)
+        return self.certified_header(height) if row is None else self._certified_header("ahead", height, *row)
+
+    def last_ahead(self) -> tuple[CertifiedHeader, ValidatorSet | None] | None:
+        """Return the last header that waits, and the last set that one of them names; None when none waits."""
+        row = self._row("SELECT max(height) FROM ahead")
+        header = None if row is None or row[0] is None else self.header_ahead(Height(row[0]))
+        if header is None:
+            return None
+        named = self._row("SELECT height, named FROM ahead WHERE named IS NOT NULL ORDER BY height DESC LIMIT 1")
+        if named is None:
+            return header, None
+        return header, self._decoded("ahead", f"height {named[0]}", named[1], ValidatorSet, CERTIFICATE_BYTES_MAX)
+
+    def encoded_headers(self, from_height: Height, *, limit: int, bytes_max: int) -> list[bytes]:
+        """Return encoded `CertifiedHeader`s from a height on, ascending; bounded as `encoded_blocks`."""
+        query = "SELECT block, certificate, header_bytes FROM blocks WHERE height >= ? ORDER BY height LIMIT ?"
+        return certified_headers(((row[0], row[1], row[2]) for row in self._rows(query, from_height, limit)), bytes_max)
 
     def encoded_blocks(self, from_height: Height, *, limit: int, bytes_max: int) -> list[bytes]:
         """Return encoded `CertifiedBlock`s from a height on, ascending.
@@ -257,12 +291,27 @@ class ChainReader:
             found[table] = int(row[0])
         return found
 
-    def _stored_block(self, height: int, identity: bytes, header: bytes, count: int, size: int) -> StoredBlock:
+    def _certified_header(
+        self, table: str, height: int, identity: bytes, header: bytes, seals: bytes
+    ) -> CertifiedHeader:
+        name = f"height {height}"
+        decoded = self._decoded(table, name, header, Header, BLOCK_RECORD_BYTES_MAX)
+        certificate = self._decoded(table, name, seals, QuorumCertificate, CERTIFICATE_BYTES_MAX)
+        if block_id(decoded) != identity or decoded.height != height:
+            raise self._corrupt(table, name, "the header's digest or height is not the row's")
+        if certificate.block_id != identity:
+            raise self._corrupt(table, name, "the certificate is another block's")
+        return CertifiedHeader(decoded, certificate)
+
+    def _stored_block(
+        self, height: int, identity: bytes, header: bytes, count: int, size: int, pruned: int
+    ) -> StoredBlock:
         name = f"height {height}"
         decoded = self._decoded("blocks", name, header, Header, BLOCK_RECORD_BYTES_MAX)
         if block_id(decoded) != identity or decoded.height != height:
             raise self._corrupt("blocks", name, "the header's digest or height is not the row's")
-        return StoredBlock(Digest(identity), decoded, count, size)
+        known = None if count == UNKNOWN_COUNT else count
+        return StoredBlock(Digest(identity), decoded, known, size, bool(pruned))
 
     def _stored_transaction(
         self, sequence: int, identity: bytes, height: int, position: int, raw: bytes, receipt: bytes

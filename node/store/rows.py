@@ -25,8 +25,13 @@ class StoredBlock:
 
     id: Digest
     header: Header
-    transaction_count: int
+    transaction_count: int | None
+    """None when the header alone has ever been here."""
+
     size_bytes: int
+    """Of what is here: of the header alone when it is pruned."""
+
+    pruned: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger.block import CertifiedBlock
+from ledger.chain import CertifiedHeader
 from ledger.codec import encode
 from ledger.digest import Digest, digest
 from ledger.execution import Execution
@@ -34,12 +35,25 @@ from node.store.database import (
     translated,
 )
 from node.store.errors import CorruptStoreError, StoreUnavailableError
-from node.store.reader import CHAIN_ID_KEY, PAIR, ChainReader
+from node.store.partial import (
+    BLOCKS_FROM_KEY,
+    PAIR,
+    HeaderAhead,
+    keep_ahead,
+    prune,
+    reach_ahead,
+    replace_state,
+    set_blocks_from,
+)
+from node.store.reader import CHAIN_ID_KEY, ChainReader
 from node.store.rows import Tip
 
 BOOT_EPOCH_KEY: Final = "boot_epoch"
 META_VALUE_BYTES_MAX: Final = 4_096
-_MAINTAINED_META: Final = frozenset({CHAIN_ID_KEY, BOOT_EPOCH_KEY})
+PRUNED_AT_ONCE_MAX: Final = 256
+"""Blocks that one call prunes, so that a long chain is pruned over time."""
+
+_MAINTAINED_META: Final = frozenset({CHAIN_ID_KEY, BOOT_EPOCH_KEY, BLOCKS_FROM_KEY})
 
 
 class Store(ChainReader):
@@ -157,7 +171,38 @@ class Store(ChainReader):
             self._write_receipts(execution, height)
             self._write_state(execution.changes)
             self._writer.execute("DELETE FROM safety WHERE height <= ?", (height,))
+            self._writer.execute("DELETE FROM ahead WHERE height <= ?", (height,))
         self._last = Tip(height, certified.block.id, header.time_ms)
+
+    def prune(self, below: Height) -> None:
+        """Remove the lowest blocks below a height, but for headers and certificates; durable when it returns."""
+        first = self.blocks_from
+        below = min(below, Height(first + PRUNED_AT_ONCE_MAX))
+        if first < below:
+            with translated(self._path), transaction(self._writer):
+                prune(self._writer, first, below)
+
+    def keep_ahead(self, headers: Sequence[HeaderAhead]) -> None:
+        """Keep verified headers above the last block, ascending from what is kept; durable when it returns."""
+        with translated(self._path), transaction(self._writer):
+            keep_ahead(self._writer, headers)
+
+    def install(self, certified: CertifiedHeader, state: StateMap) -> None:
+        """Make a verified header that waits the last block, and the state after it the chain's; durable on return.
+
+        Blocks that are here stay; those between them and the new ones are not here.
+        """
+        header = certified.header
+        height = Height(header.height)
+        assert self._last is None or height > self._last.height, "a snapshot leads on"
+        assert state.root == header.state_root, "a state belongs to its header"
+        assert self.header_ahead(height) == certified, "the headers up to a snapshot are kept first"
+        with translated(self._path), transaction(self._writer):
+            reach_ahead(self._writer, height)
+            replace_state(self._writer, state)
+            set_blocks_from(self._writer, height + 1)
+            self._writer.execute("DELETE FROM safety WHERE height <= ?", (height,))
+        self._last = Tip(height, certified.certificate.block_id, header.time_ms)
 
     def persist_safety(self, height: Height, records: Sequence[bytes]) -> None:
         """Keep what consensus is about to say at a height; durable when it returns.
@@ -195,7 +240,8 @@ class Store(ChainReader):
 
     def _sound_tip(self) -> Tip | None:
         tip = self.tip()
-        if tip is not None and (self.certified_block(tip.height) is None or self.header(tip.height) is None):
+        is_whole = tip is not None and tip.height >= self.blocks_from
+        if tip is not None and (self.certified_block if is_whole else self.certified_header)(tip.height) is None:
             raise CorruptStoreError(self._path, f"the last block, {tip.height}, cannot be read")
         return tip
 

@@ -12,7 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple, TypeVar
 
+from aiohttp import web
+
 Item = TypeVar("Item")
+
+SPANS_AHEAD: Final = 6
+"""Spans under way at once: two each with three peers."""
 
 
 class Span(NamedTuple):
@@ -75,5 +80,16 @@ async def _parts(
         yield items
 
 
-SPANS_AHEAD: Final = 6
-"""Spans under way at once: two each with three peers."""
+def requested_span(request: web.Request) -> Span:
+    """Return the heights that a request's query names.
+
+    Raises:
+        web.HTTPBadRequest: none, or no span.
+    """
+    try:
+        first, last = int(request.query["from"]), int(request.query["to"])
+    except (KeyError, ValueError) as error:
+        raise web.HTTPBadRequest(text="needs ?from=HEIGHT&to=HEIGHT") from error
+    if not 1 <= first <= last < 1 << 63:
+        raise web.HTTPBadRequest(text=f"needs 1 <= from <= to < 2^63, got {first} and {last}")
+    return Span(first, last)

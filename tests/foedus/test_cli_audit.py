@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from genesis.document import document_text
+from ledger.fields import Height
 from ledger.payload import describe
 from ledger.transaction import transaction_id
+from node.store import Store
 from tests.foedus.commands import Shell
 from tests.foedus.kept import change, copied, keep
 from tests.recorded import Recorded
@@ -179,3 +181,51 @@ def test_an_export_of_another_chain_than_the_trusted_one_is_refused(
     (tmp_path / "other.json").write_text(document_text(other))
     done = foedus("audit", exported, "--genesis", tmp_path / "other.json")
     assert (done.code, "the genesis document of chain" in done.err) == (1, True)
+
+
+def pruned(kept: Path, recorded: Recorded, directory: Path, below: int = 3) -> Path:
+    """Return a copy of a node's data whose first blocks are pruned."""
+    data = copied(kept, directory)
+    with Store.open(data, recorded.document.chain_id) as store:
+        store.prune(Height(below))
+    return data
+
+
+def test_a_pruned_node_gives_four_and_says_that_nothing_was_executed(
+    foedus: Shell, recorded: Recorded, kept: Path, tmp_path: Path
+) -> None:
+    data = pruned(kept, recorded, tmp_path / "node")
+
+    done = foedus("audit", data)
+    answer = foedus("audit", data, "--json").answer
+
+    assert done.code == 4
+    assert "NOT EXECUTED: the blocks below 3 are pruned here. 4 headers" in done.err
+    assert {"blocks": 0, "headers": 4, "blocks_from": 3, "differences": 0}.items() <= answer.items()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE blocks SET certificate = (SELECT certificate FROM blocks WHERE height = 1) WHERE height = 2",
+        "DELETE FROM blocks WHERE height = 2",
+        "UPDATE state SET value = x'01' WHERE key = (SELECT min(key) FROM state)",
+        "UPDATE receipts SET receipt = x'94' WHERE height = 3 AND position = 0",
+    ],
+)
+def test_a_false_header_state_or_receipt_of_a_pruned_node_is_found(
+    foedus: Shell, recorded: Recorded, kept: Path, tmp_path: Path, statement: str
+) -> None:
+    data = pruned(kept, recorded, tmp_path / "node")
+    change(data, statement)
+
+    assert foedus("audit", data).code == 3
+
+
+def test_a_pruned_node_exports_nothing_and_says_who_can(
+    foedus: Shell, recorded: Recorded, kept: Path, tmp_path: Path
+) -> None:
+    done = foedus("export", pruned(kept, recorded, tmp_path / "node"), tmp_path / "chain.foedus")
+
+    assert done.code == 1
+    assert "blocks_from" in done.err

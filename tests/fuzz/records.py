@@ -26,17 +26,22 @@ from ledger.application import STATE_VALUE_BYTES_MAX
 from ledger.block import CertifiedBlock
 from ledger.chain import CertifiedHeader
 from ledger.codec import CodecError, Record, encode
+from ledger.fields import Height
 from ledger.identity import PublicKey
 from ledger.light import LIGHT_PROOF_BYTES_MAX, LightProof, LightProofError, decode_light_proof, verify_light_proof
 from ledger.parameters import ConsensusParameters
 from ledger.payload import AvailabilityCertificate, describe
 from ledger.receipt import Receipt
+from ledger.state_parts import PART_ANSWER_BYTES_MAX, StatePart, part_of
 from ledger.transaction import TRANSACTION_BYTES_MAX, Transaction, decode_transaction, verify_transaction
 from ledger.validators import ValidatorSet
 from node.blocks import ANSWER_BYTES_MAX, BlockRange
 from node.payloads.files import CARD_BYTES_MAX, Card
 from node.results import RESULT_VOTE_BYTES_MAX, ResultVote
 from node.sync.checking import CERTIFIED_BLOCK_BYTES_MAX
+from node.sync.headers import ANSWER_BYTES_MAX as HEADERS_BYTES_MAX
+from node.sync.headers import HeaderRange
+from node.sync.state import StateOffer
 from node.transport.errors import GarbageFrameError
 from node.transport.frames import Frame, Kind, Ping, Pong, broadcast, control, direct, read, relayed
 from node.transport.handshake import HELLO_BYTES_MAX, Hello
@@ -125,6 +130,16 @@ def _ranges() -> list[bytes]:
     return [encode(BlockRange(tuple(_blocks()))), encode(BlockRange(()))]
 
 
+def _header_ranges() -> list[bytes]:
+    members = encode(ValidatorSet.of(tuple(member(name) for name in NAMES)))
+    return [encode(HeaderRange(tuple(_headers()), (members,))), encode(HeaderRange((), ()))]
+
+
+def _state_parts() -> list[bytes]:
+    parts = (part_of(seeds.history().state, path, bytes_max=size) for path in ("", "0", "1") for size in (0, 900))
+    return [encode(part) for part in parts if part is not None]
+
+
 def _cards() -> list[bytes]:
     payload = describe(b"x" * 64)
     return seeds.encoded([Card(payload, "", "ok"), Card(payload, f"validator:{NAMES[0]}", "out_of_range")])
@@ -153,6 +168,11 @@ RECORDS: Final[tuple[Target, ...]] = (
     record("certified-block", CertifiedBlock, _blocks, bytes_max=CERTIFIED_BLOCK_BYTES_MAX),
     record("certified-header", CertifiedHeader, _headers, bytes_max=CERTIFIED_BLOCK_BYTES_MAX),
     record("block-range", BlockRange, _ranges, bytes_max=ANSWER_BYTES_MAX),
+    record("header-range", HeaderRange, _header_ranges, bytes_max=HEADERS_BYTES_MAX),
+    record("state-part", StatePart, _state_parts, bytes_max=PART_ANSWER_BYTES_MAX),
+    record(
+        "state-offer", StateOffer, lambda: [encode(StateOffer((Height(16), Height(17)), Height(1)))], bytes_max=1_024
+    ),
     record("receipt", Receipt, _receipts, bytes_max=STATE_VALUE_BYTES_MAX),
     record("light-proof", LightProof, seeds.light_proofs, bytes_max=LIGHT_PROOF_BYTES_MAX),
     Target("light-proof-verified", verified_proof, seeds.light_proofs),

@@ -82,6 +82,11 @@ def test_one_port_for_two_listeners_is_refused(node: LocalNode) -> None:
     assert "a port of its own" in faults(node, {"FOEDUS_API__PORT": str(node.peer_port)})
 
 
+def test_a_node_that_prunes_keeps_enough_for_one_that_catches_up(node: LocalNode) -> None:
+    assert "storage.blocks_kept: 0 or at least 64, got 63" in faults(node, {"FOEDUS_STORAGE__BLOCKS_KEPT": "63"})
+    assert load_config(node.config, {"FOEDUS_STORAGE__BLOCKS_KEPT": "64"}).config.storage.blocks_kept == 64
+
+
 def test_an_address_of_a_peer_needs_a_port(node: LocalNode) -> None:
     node.config.write_text(node.config.read_text() + '\n[peers]\nhungary = "hungary.example"\n')
     assert "peers.hungary: needs host:port" in faults(node)

@@ -106,7 +106,7 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
 
 def test_a_newer_schema_is_refused_with_what_to_do(directory: Path) -> None:
     connection = sqlite3.connect(directory / "chain.sqlite3")
-    connection.execute("PRAGMA user_version=2")
+    connection.execute("PRAGMA user_version=99")
     connection.close()
 
     with pytest.raises(NewerSchemaError, match="install the version"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 from aiohttp import web
 
+from fl.records import EvaluationReport
 from ledger.block import Block, CertifiedBlock
 from ledger.certificate import QuorumCertificate
 from ledger.codec import encode
@@ -17,9 +18,10 @@ from ledger.digest import Digest
 from ledger.fields import Height
 from ledger.validators import ValidatorSet
 from node.background import apart_in, background_threads
-from node.blocks import BLOCKS_PATH, BlockExchange, BlockRange, requested_span
+from node.blocks import BLOCKS_PATH, BlockExchange, BlockRange
 from node.sync.checking import CheckedBlock
 from node.sync.sources import NobodyHasItError, Sources
+from node.sync.spans import requested_span
 from tests.node.consortium import make_site, running, until, validators
 from tests.recorded import Recorded
 
@@ -28,6 +30,7 @@ HISTORY = Recorded.begin()
 for _ in range(BLOCKS):
     HISTORY.block()
 CHAIN_ID = HISTORY.document.chain_id
+FOREIGN = HISTORY.transaction("cleveland", "evaluation", EvaluationReport("heart", 0, 1, ()))
 MEMBERS = HISTORY.document.validators
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -60,7 +63,7 @@ def lying(change: Callable[[CertifiedBlock], CertifiedBlock]) -> Handler:
 
 
 def hollow(certified: CertifiedBlock) -> CertifiedBlock:
-    return CertifiedBlock(Block(certified.block.header, (b"\x00",)), certified.certificate)
+    return CertifiedBlock(Block(certified.block.header, (FOREIGN,)), certified.certificate)
 
 
 def few_signers(certified: CertifiedBlock) -> CertifiedBlock:
