@@ -24,7 +24,6 @@ import pytest
 from foedus.demo.processes import Processes
 from genesis.document import document_text
 from genesis.local import LocalConsortium, LocalNode
-from ledger.parameters import ConsensusParameters
 from ledger.validators import ValidatorSet
 from tests.network.namespaces import Namespace, NamespaceError
 from tests.network.switch import Link, Orders
@@ -44,7 +43,7 @@ class Testbed:
         directory: Path,
         *,
         seed: int = 1,
-        parameters: ConsensusParameters | None = None,
+        collect_ms: int = 500,
         without_address: Iterable[int] = (),
     ) -> None:
         """Make the consortium; the network is made by `with`.
@@ -52,10 +51,10 @@ class Testbed:
         Args:
             directory: for everything.
             seed: of losses and jitter.
-            parameters: of the consensus.
+            collect_ms: how long a round waits for updates after the first one.
             without_address: hosts whose validators say that they accept no connections.
         """
-        made = make_hospitals(directory / "consortium", collect_ms=500, parameters=parameters)
+        made = make_hospitals(directory / "consortium", collect_ms=collect_ms)
         self.consortium: LocalConsortium = _spread(made, set(without_address))
         self.processes = Processes(directory / "logs")
         self.acknowledged: set[str] = set()
