@@ -26,19 +26,19 @@ enum { BEFORE = 0, TORN = 1, AFTER = 2 };
 
 static atomic_long left;   /* effects until the end; 0: not armed */
 static atomic_long passed; /* effects so far */
-static int place, power, deaf;
+static int place, power, deaf, counts_sends;
 static char directory[4096];
 static size_t directory_length;
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-/* Arms. `nth` counts from 1, 0 only counts; `where` is BEFORE, TORN or AFTER; `cut` takes the power away;
+/* Arms. `nth` counts from 1, 0 only counts; `where` is BEFORE, TORN or AFTER; `sends` counts too; `cut` takes the power away;
  * `lying` makes every flush return at once without having done anything, as a disk does that lies. */
-void boundaries_arm(const char *beneath, long nth, int where, int cut, int lying) {
+void boundaries_arm(const char *beneath, long nth, int where, int sends, int cut, int lying) {
     directory_length = strlen(beneath);
     if (directory_length >= sizeof directory) return;
     memcpy(directory, beneath, directory_length + 1);
-    place = where, power = cut, deaf = lying;
+    place = where, counts_sends = sends, power = cut, deaf = lying;
     atomic_store(&passed, 0);
     atomic_store(&left, nth);
 }
@@ -122,5 +122,5 @@ int unlink(const char *path) { LASTING(beneath(path), (void)0, REAL(unlink)(path
 int mkdir(const char *path, mode_t mode) { LASTING(beneath(path), (void)0, REAL(mkdir)(path, mode)); }
 
 ssize_t send(int fd, const void *bytes, size_t size, int flags) {
-    LASTING(directory_length > 0, REAL(send)(fd, bytes, size / 2, flags), REAL(send)(fd, bytes, size, flags));
+    LASTING(counts_sends, REAL(send)(fd, bytes, size / 2, flags), REAL(send)(fd, bytes, size, flags));
 }

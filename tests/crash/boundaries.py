@@ -33,6 +33,9 @@ class Death:
     """Which effect is the last one, from 1."""
 
     place: Place = Place.AFTER
+    counts_sends: bool = True
+    """Whether a send is an effect as well, or only what happens to files."""
+
     takes_the_power: bool = False
     """The file system beneath loses what was not flushed, in the same moment."""
 
@@ -42,10 +45,10 @@ class Death:
 
 
 def drawn(generator: random.Random, *, effects_max: int, power: bool = False, disk_lies: bool = False) -> Death:
-    """Draw a death: one half of them early (in starts), the others anywhere."""
-    early = generator.random() < 1 / 2
+    """Draw a death: a quarter of them early (in starts), the others anywhere."""
+    early = generator.random() < 1 / 4
     effect = round(effects_max ** generator.random()) if early else generator.randint(1, effects_max)
-    return Death(effect, generator.choice(list(Place)), power, disk_lies)
+    return Death(effect, generator.choice(list(Place)), generator.random() < 1 / 3, power, disk_lies)
 
 
 def compiled(directory: Path) -> Path | None:
@@ -61,8 +64,7 @@ def compiled(directory: Path) -> Path | None:
 def arm(death: Death, beneath: Path) -> None:
     """Have this process, into which the library was loaded, die at an effect beneath a directory or on a socket."""
     library = ctypes.CDLL(None)
-    library.boundaries_arm.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_int]
+    library.boundaries_arm.argtypes = [ctypes.c_char_p, ctypes.c_long, *[ctypes.c_int] * 4]
     library.boundaries_arm.restype = None
-    library.boundaries_arm(
-        bytes(beneath), death.effect, int(death.place), int(death.takes_the_power), int(death.disk_lies)
-    )
+    flags = (death.counts_sends, death.takes_the_power, death.disk_lies)
+    library.boundaries_arm(bytes(beneath), death.effect, int(death.place), *map(int, flags))

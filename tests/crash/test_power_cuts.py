@@ -40,7 +40,7 @@ def survive_power_cuts(
 
 
 @pytest.mark.parametrize(
-    "deaths, effects_max", [(5, 200), pytest.param(24, 400, marks=pytest.mark.soak)], ids=["few", "many"]
+    "deaths, effects_max", [(6, 200), pytest.param(24, 400, marks=pytest.mark.soak)], ids=["few", "many"]
 )
 def test_nodes_that_lose_their_power_lose_nothing_that_they_said_or_acknowledged(
     boundaries: Path,
