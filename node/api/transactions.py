@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import msgspec
 from aiohttp import web
 
-from ledger.digest import Digest
+from ledger.execution import next_nonce
 from ledger.fields import Height
 from ledger.merkle import prove
 from ledger.transaction import TRANSACTION_BYTES_MAX, decode_transaction, transaction_id
@@ -41,6 +41,7 @@ from node.api.operations import (
     get,
 )
 from node.api.problem import Problem
+from node.mempool import MempoolError
 from node.store import StoredTransaction
 from node.view import NodeView
 
@@ -119,7 +120,7 @@ async def submit(request: web.Request) -> web.Response:
     known = view.store.transaction(transaction_id(raw))
     identity = known.id if known is not None else await view.submit(raw)
     if known is None and wait:
-        await within(request, seconds, _until_committed(view, identity))
+        await within(request, seconds, _until_committed(view, raw))
         known = view.store.transaction(identity)
     if known is None:
         return json(SubmittedAnswer(id=identity.hex(), status="pending"), status=202)
@@ -148,8 +149,18 @@ async def _body(request: web.Request) -> bytes:
             raise Problem(408, "request.stalled", detail) from error
 
 
-async def _until_committed(view: NodeView, identity: Digest) -> None:
+async def _until_committed(view: NodeView, raw: bytes) -> None:
+    """Return once a transaction stands in a block.
+
+    Raises:
+        MempoolError: it never will, since another one of its sender took its nonce meanwhile.
+    """
+    identity, said = transaction_id(raw), decode_transaction(raw)
     while view.store.transaction(identity) is None:
+        used = next_nonce(view.state(), said.sender)
+        if said.nonce < used:
+            message = f"another transaction took nonce {said.nonce}: the sender's next is {used}"
+            raise MempoolError("transaction.stale_nonce", message)
         tip = view.store.tip()
         await view.wait_for_block(Height(1 if tip is None else tip.height + 1))
 

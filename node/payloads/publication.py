@@ -127,6 +127,7 @@ class Publication:
                 except TimeoutError:
                     for peer in self._transport.peers():
                         self.remind(peer.index)
+                        self._push_if_it_cannot_call(peer.index)
                     wait_s = min(max(2 * wait_s, REMIND_S_MIN), REMIND_S_MAX)
         finally:
             for task in self._pushes:
@@ -138,6 +139,11 @@ class Publication:
             seals = tuple(self._seals[index] for index in sorted(self._seals))
             acknowledgement = Acknowledgement(self.descriptor, self._verdict)
             self._certificate.set_result(AvailabilityCertificate(acknowledgement, seals))
+
+    def _push_if_it_cannot_call(self, peer: int) -> None:
+        """Push to a peer that has had the time to fetch and never came: a firewall may be between."""
+        if peer not in self._seals and self._transport.is_connected(peer) and not self._transport.has_called(peer):
+            self._push_to(peer)
 
     def _push_to(self, peer: int) -> None:
         """Push, since nobody can pull from here: to f + 1 peers at once; the others pull from those."""

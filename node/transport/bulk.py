@@ -34,6 +34,9 @@ class BulkGate:
         self._index_of: Final = index_of
         self._slots: Final = asyncio.Semaphore(limits.bulk_requests_max)
         self._held: Final[Counter[int]] = Counter()
+        self.callers: Final[set[PublicKey]] = set()
+        """Members of the set that have opened a connection to this node since it started."""
+
         self._connections: Final[WeakSet[asyncio.Transport]] = WeakSet()
         self._rate: Final = TokenBucket(limits.bulk_bytes_per_s_max, asyncio.get_running_loop().time(), burst_s=BURST_S)
 
@@ -79,6 +82,7 @@ class BulkGate:
         index = self._index_of(key)
         if index is None:
             raise web.HTTPForbidden(text=f"{key.hex()} is no validator's transport key in the set in force")
+        self.callers.add(key)
         return index
 
     async def _write(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:

@@ -19,7 +19,11 @@ class Links(Protocol):
 
     @property
     def accepts_connections(self) -> bool:
-        """Tell whether others can open connections to this node."""
+        """Tell whether others can open connections to this node, as far as the validator set knows."""
+        ...
+
+    def has_called(self, peer: int) -> bool:
+        """Tell whether a validator has opened a connection to this node since it started."""
         ...
 
     def add_routes(self, routes: Iterable[web.RouteDef]) -> None:

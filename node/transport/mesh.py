@@ -155,6 +155,10 @@ class Transport:
         index = self._index.get(self.me)
         return self.port != 0 and index is not None and bool(self._validators.members[index].address)
 
+    def has_called(self, peer: int) -> bool:
+        """Tell whether a validator has opened a connection to this node since it started."""
+        return self._port.has_been_called_by(self._validators.members[peer].transport_key)
+
     def is_dialable(self, peer: int) -> bool:
         """Tell whether a validator has an address, so that `fetch` may reach it."""
         return bool(self.address_of(self._validators.members[peer]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from ledger.identity import PublicKey
 from node.tls import TransportIdentity, peer_key, pin
 from node.transport.bulk import BulkGate
 from node.transport.client import FRAMES_PATH
@@ -76,6 +77,10 @@ class Port:
         """Let these finish the handshake as well; `BulkGate` knows who left."""
         if self._context is not None:
             pin(self._context, keys)
+
+    def has_been_called_by(self, key: PublicKey) -> bool:
+        """Tell whether the holder of a key has opened a connection to this node since it started."""
+        return self._gate is not None and key in self._gate.callers
 
     def stop_listening(self) -> None:
         """Accept no more connections."""

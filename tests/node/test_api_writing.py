@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from ledger.codec import decode, encode
+from ledger.fields import Height
 from ledger.payload import CHUNK_BYTES, AvailabilityCertificate, describe, verify_availability
 from ledger.transaction import TRANSACTION_BYTES_MAX, sign_transaction, transaction_id
 from node.api import transactions
@@ -112,6 +113,28 @@ async def test_a_nonce_that_is_used_up_is_a_conflict(asker: Asker) -> None:
 
     assert (reply.status, reply.code) == (409, "transaction.stale_nonce")
     assert node.chain.height == 1
+
+
+async def test_a_wait_ends_when_another_transaction_takes_the_nonce(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restart of the sender's node: what it said before was still on its way from other nodes."""
+    node = asker.served.node
+    node.holding, waits, wait = True, asyncio.Event(), node.wait_for_block
+
+    async def noted(height: Height) -> None:
+        waits.set()
+        await wait(height)
+
+    monkeypatch.setattr(node, "wait_for_block", noted)
+    ours = asker.signed("alpha", "evaluation", evaluation())
+    other = asker.signed("alpha", "evaluation", evaluation(auc=1))
+    reply = asyncio.create_task(asker.post(ours))
+    await waits.wait()
+    node.forget()
+    await asker.post(other)
+
+    assert ((await reply).status, (await reply).code) == (409, "transaction.stale_nonce")
 
 
 SMALL = b"x" * 40

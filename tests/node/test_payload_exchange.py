@@ -206,6 +206,20 @@ async def test_a_node_that_accepts_no_connections_pushes_its_payload(tmp_path: P
         assert await depots[3].store.read(descriptor.id, 0, len(payload)) == payload
 
 
+async def test_a_node_that_nobody_can_connect_to_pushes_its_payload_though_it_has_an_address(tmp_path: Path) -> None:
+    """As behind a firewall: it is connected with all, since it dialed them."""
+    members = validators(4)
+    depots = [Depot(0, tmp_path / "0", members)]
+    depots += [Depot(index, tmp_path / str(index), members, cut_from=[0]) for index in (1, 2, 3)]
+    payload = make_payload(3.3)
+    async with open_depots(depots):
+        descriptor = await depots[0].store.add(payload)
+        certificate = await depots[0].exchange.publish(descriptor)
+
+        verify_availability(CHAIN, members, certificate)
+        await everywhere(depots, descriptor.id)
+
+
 async def test_nodes_that_cannot_reach_the_origin_fetch_from_others(tmp_path: Path) -> None:
     members = validators(3)
     cut_from = {0: [1], 1: [0], 2: []}

@@ -39,12 +39,16 @@ class Trainers:
     All of them fill rounds; one alone makes rounds that fail at their deadlines, two small blocks each.
     """
 
-    def __init__(self, consortium: LocalConsortium, *names: str) -> None:
+    def __init__(self, consortium: LocalConsortium, *names: str, enter: Callable[[str], None] = lambda _: None) -> None:
+        """Prepare; `enter` is called first in each thread, with its node's name: puts it into that node's network."""
         self.acknowledged: set[str] = set()
+        self._enter = enter
         self._stopping = threading.Event()
         urls = {node.name: node.url for node in consortium.nodes}
         self._threads = [
-            threading.Thread(target=self._go_on, args=(urls[name], consortium.participants[name], seed), daemon=True)
+            threading.Thread(
+                target=self._go_on, args=(name, urls[name], consortium.participants[name], seed), daemon=True
+            )
             for seed, name in enumerate(names or HEART.trainers)
         ]
 
@@ -54,12 +58,13 @@ class Trainers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait for everybody; leave it after the nodes have stopped, which is what ends them."""
+        """Wait for everybody: until the next round, or until the nodes have been away for longer than they wait."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(4 * PATIENCE_SECONDS)
 
-    def _go_on(self, url: str, key: Path, seed: int) -> None:
+    def _go_on(self, name: str, url: str, key: Path, seed: int) -> None:
+        self._enter(name)
         generator = np.random.default_rng(seed)
         while not self._stopping.is_set():
             with suppress(foedus.NodeUnreachableError):
@@ -68,6 +73,8 @@ class Trainers:
     def _train(self, url: str, key: Path, generator: np.random.Generator) -> None:
         with foedus.connect(url, key=key, task="heart", timeout=PATIENCE_SECONDS) as session:
             for current in session.rounds():
+                if self._stopping.is_set():
+                    return
                 step = {name: generator.normal(0, 0.05, array.shape) for name, array in current.model.items()}
                 new = {name: (array + step[name]).astype(np.float32) for name, array in current.model.items()}
                 with suppress(foedus.RoundOverError):

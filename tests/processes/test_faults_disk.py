@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,9 +27,9 @@ from tests.processes.harness import (
     stop_node,
     until,
 )
+from tests.processes.small_disk import MEBIBYTE, fill, small_disk
 
 pytestmark = pytest.mark.processes
-MEBIBYTE = 1 << 20
 DRIFT_MS = 1_000
 
 
@@ -41,35 +38,6 @@ def consortium(tmp_path: Path) -> LocalConsortium:
     """Four hospitals whose clocks agree within a second."""
     parameters = ConsensusParameters(clock_drift_ms_max=DRIFT_MS)
     return make_hospitals(tmp_path / "consortium", collect_ms=500, parameters=parameters)
-
-
-@contextmanager
-def small_disk(directory: Path, size: int) -> Iterator[None]:
-    """Put a file system of `size` bytes at `directory`."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    directory.mkdir(exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(directory)]
-    ended = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if ended.returncode != 0:
-        pytest.skip(f"no small file system can be mounted here: {ended.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True)
-
-
-def fill(directory: Path) -> Path:
-    """Take all space that is left on a disk."""
-    hog = directory / "hog"
-    with hog.open("wb", buffering=0) as file:
-        for size in (MEBIBYTE, 4096):
-            try:
-                while file.write(bytes(size)) == size:
-                    pass
-            except OSError:
-                continue
-    return hog
 
 
 def ended_by_itself(processes: Processes, node: LocalNode) -> str:
