@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final
 
 from ledger.identity import PublicKey
+
+READ_S: Final = 60e-6
+READ_BYTE_S: Final = 5e-9
+"""About what a frame costs before anybody looks into it: decryption, unmasking, a turn of the loop."""
+
+PING_S: Final = 1e-3
+"""What a heartbeat is charged: honest peers send one a second and one when their connections change."""
+
+
+class Worth(Enum):
+    """What a frame turned out to be, and how many times over its neighbour pays for looking into it."""
+
+    USEFUL = 0
+    """A new transaction, or words that the replica acted upon: no more than reading."""
+
+    COUNTED = 1
+    """Kept, and nothing followed from it yet."""
+
+    KNOWN = 4
+    """Late, double, too early: honest peers send such as well, now and then."""
+
+    FALSE = 20
+    """Not signed by whom it names, or by nobody here. No honest peer writes it."""
+
+    def cost_s(self, spent_s: float) -> float:
+        """Return what a frame costs whose content took `spent_s` of processor time."""
+        return self.value * (spent_s + READ_S)
 
 
 class TokenBucket:
@@ -20,8 +48,8 @@ class TokenBucket:
 
     def take(self, amount: float, now_s: float) -> float:
         """Take `amount`; return for how many seconds to wait before the next, 0 within the rate."""
-        self._level = min(self._burst, self._level + (now_s - self._at_s) * self._rate_per_s) - amount
-        self._at_s = now_s
+        self._level = min(self._burst, self._level + max(0.0, now_s - self._at_s) * self._rate_per_s) - amount
+        self._at_s = max(now_s, self._at_s)
         return -self._level / self._rate_per_s if self._level < 0 else 0.0
 
 

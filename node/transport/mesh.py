@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from time import thread_time
 from typing import Final
 
 import structlog
@@ -20,7 +21,7 @@ from ledger.identity import PublicKey
 from ledger.validators import Validator, ValidatorSet
 from node.tls import TransportIdentity
 from node.transport import frames
-from node.transport.budget import Penalties
+from node.transport.budget import Penalties, TokenBucket, Worth
 from node.transport.dialer import Dialer
 from node.transport.errors import GarbageFrameError, PeerUnreachableError
 from node.transport.frames import EVERYBODY, Frame, Kind
@@ -40,9 +41,10 @@ class Transport:
     """This node's links to all other validators.
 
     `on_frame(peer, channel, data)` runs in the event loop and must not block. `peer` is the index (in the set in force)
-    of the validator that first sent it; when it came through a third node that is hearsay: frames must prove their
-    author. It raises `GarbageFrameError` for what no honest node sends: if the author is the neighbour it came from,
-    that one is disconnected for a while. Frames may come twice, late, and in another order.
+    of the validator that first sent it; when it came through a third node (`carrier`) that is hearsay: frames prove
+    their author. It raises `GarbageFrameError` for what no honest node sends: if the author is the neighbour it came
+    from, that one is disconnected for a while. It returns what the frame was worth; what was worth little, now or when
+    it is looked into later (`charge`), makes the neighbour wait. Frames may come twice, late, and in another order.
     """
 
     def __init__(  # noqa: PLR0913 - all but four are settings by name
@@ -50,7 +52,7 @@ class Transport:
         identity: TransportIdentity,
         chain_id: Digest,
         validators: ValidatorSet,
-        on_frame: Callable[[int, Channel, bytes], None],
+        on_frame: Callable[[int, Channel, bytes], Worth | None],
         *,
         listen: tuple[str, int] | None,
         boot_epoch: int,
@@ -74,6 +76,10 @@ class Transport:
         self._on_peer_connected: Final = on_peer_connected
         self._boot_epoch: Final = boot_epoch
         self._addresses: Final = dict(addresses or {})
+        self.carrier: PublicKey = EVERYBODY
+        """The neighbour whose frame `on_frame` is looking at."""
+
+        self._work: Final[dict[PublicKey, TokenBucket]] = {}
         self._links: Final[dict[PublicKey, list[Link]]] = {}
         self._epochs: Final[dict[PublicKey, int]] = {}
         self._refusals: Final[dict[PublicKey, str]] = {}
@@ -105,7 +111,7 @@ class Transport:
     async def stop(self) -> None:
         """Close everything; frames that still wait are lost."""
         self._running = False
-        self._port.stop_listening()
+        await self._port.stop_listening()
         dialers = list(self._dialers.values())
         self._dialers.clear()
         self._end_links("this node stops", lambda _: True)
@@ -188,6 +194,23 @@ class Transport:
             raise PeerUnreachableError(peer=member.name, path=path, reason=reason)
         return await dialer.client.request(method, address, path, bytes_max=bytes_max, body=body)
 
+    # What the core says of frames that it has looked into later.
+
+    def charge(self, neighbour: bytes, spent_s: float, worth: Worth) -> None:
+        """Put processor time that a frame took on its neighbour's account, the more of it the less it was worth."""
+        account = self._work.get(PublicKey(neighbour))
+        if account is not None and worth is not Worth.USEFUL:
+            account.take(worth.cost_s(spent_s), asyncio.get_running_loop().time())
+
+    def blame(self, neighbour: bytes, reason: str) -> None:
+        """Send a neighbour away that sent what no honest node sends."""
+        if neighbour in self._links:
+            self._send_away(PublicKey(neighbour), f"garbage: {reason}")
+
+    def key_of(self, peer: int) -> PublicKey:
+        """Transport key of a validator."""
+        return self._validators.members[peer].transport_key
+
     # What ports and dialers ask for.
 
     def index_of(self, key: PublicKey) -> int | None:
@@ -217,6 +240,7 @@ class Transport:
         key = link.peer
         if key not in self._index or not self._running:
             link.end("no validator" if self._running else "this node stops")
+        link.work = self._work.setdefault(key, link.work)
         self._add_link(link)
         reason = "the connection was lost"
         try:
@@ -281,29 +305,32 @@ class Transport:
         if frame.kind is Kind.RELAYED or (frame.kind is Kind.BROADCAST and not self._relay.complete):
             self._relay_on(link, frame)
         else:
-            self._deliver(frame)
+            self._deliver(link, frame)
 
     def _relay_on(self, link: Link, frame: Frame) -> None:
         if frame.origin == self.me or frame.origin not in self._index:
             return
         if self._relay.is_new(frame) and frame.destination in {EVERYBODY, self.me}:
-            self._deliver(frame)
+            self._deliver(link, frame)
         targets = self._relay.targets(frame, link.peer)
         if targets:
             message = frames.relayed(frame)
             for key in targets:
                 self._queue(key, frame.channel, message)
 
-    def _deliver(self, frame: Frame) -> None:
+    def _deliver(self, link: Link, frame: Frame) -> None:
         index = self._index.get(frame.origin)
         if index is None:
             return
+        self.carrier, began_s, worth = link.peer, thread_time(), Worth.FALSE
         try:
-            self._on_frame(index, frame.channel, frame.data)
+            worth = self._on_frame(index, frame.channel, frame.data) or Worth.USEFUL
         except GarbageFrameError as error:
             if frame.kind is not Kind.RELAYED:
                 raise
             _log.info("frame.garbage_relayed", claimed_origin=self._name(frame.origin), reason=str(error))
+        finally:
+            self.charge(link.peer, thread_time() - began_s, worth)
 
     def _queue(self, key: PublicKey, channel: Channel, message: bytes) -> None:
         link = self._links[key][0]
@@ -325,6 +352,7 @@ class Transport:
         for key in self._epochs.keys() - self._index.keys():
             del self._epochs[key]
             self.penalties.forget(key)
+            self._work.pop(key, None)
             self._refusals.pop(key, None)
 
     def _settle_dialers(self) -> None:
