@@ -17,12 +17,15 @@ BYTES_MAX: Final = 2 << 20
 """Of one neighbour; a single message may always wait."""
 
 
+NEIGHBOUR_BYTES: Final = 32
+
+
 @dataclass(frozen=True, slots=True)
 class Letter:
     """One message."""
 
     via: bytes
-    """The neighbour it came by."""
+    """The account it is on; it begins with the neighbour it came by, and so does its place in the queue."""
 
     is_own: bool
     """Whether that neighbour says that the words are its own."""
@@ -48,13 +51,14 @@ class Inbox:
 
     def put(self, letter: Letter) -> bool:
         """Queue a message; False when its neighbour has too many waiting."""
-        queue, held = self._queues.get(letter.via), self._bytes.get(letter.via, 0)
+        via = letter.via[:NEIGHBOUR_BYTES]
+        queue, held = self._queues.get(via), self._bytes.get(via, 0)
         if queue and (len(queue) >= LETTERS_MAX or held + len(letter.data) > BYTES_MAX):
             return False
         if queue is None:
-            queue = self._queues[letter.via] = deque()
+            queue = self._queues[via] = deque()
         queue.append(letter)
-        self._bytes[letter.via] = held + len(letter.data)
+        self._bytes[via] = held + len(letter.data)
         return True
 
     def take(self) -> Letter | None:

@@ -21,7 +21,7 @@ from ledger.identity import PublicKey
 from ledger.validators import Validator, ValidatorSet
 from node.tls import TransportIdentity
 from node.transport import frames
-from node.transport.budget import Penalties, TokenBucket, Worth
+from node.transport.budget import Accounts, Penalties, Worth
 from node.transport.dialer import Dialer
 from node.transport.errors import GarbageFrameError, PeerUnreachableError
 from node.transport.frames import EVERYBODY, Frame, Kind
@@ -76,10 +76,10 @@ class Transport:
         self._on_peer_connected: Final = on_peer_connected
         self._boot_epoch: Final = boot_epoch
         self._addresses: Final = dict(addresses or {})
-        self.carrier: PublicKey = EVERYBODY
-        """The neighbour whose frame `on_frame` is looking at."""
+        self.carrier: bytes = EVERYBODY
+        """Whose account the frame is on that `on_frame` is looking at: a neighbour's, or its and the origin's."""
 
-        self._work: Final[dict[PublicKey, TokenBucket]] = {}
+        self._accounts: Final = Accounts(limits.work_s_per_s_max)
         self._links: Final[dict[PublicKey, list[Link]]] = {}
         self._epochs: Final[dict[PublicKey, int]] = {}
         self._refusals: Final[dict[PublicKey, str]] = {}
@@ -196,11 +196,9 @@ class Transport:
 
     # What the core says of frames that it has looked into later.
 
-    def charge(self, neighbour: bytes, spent_s: float, worth: Worth) -> None:
-        """Put processor time that a frame took on its neighbour's account, the more of it the less it was worth."""
-        account = self._work.get(PublicKey(neighbour))
-        if account is not None and worth is not Worth.USEFUL:
-            account.take(worth.cost_s(spent_s), asyncio.get_running_loop().time())
+    def charge(self, account: bytes, spent_s: float, worth: Worth) -> None:
+        """Put processor time that a frame took on an account (`carrier`), the more of it the less it was worth."""
+        self._accounts.charge(account, spent_s, worth, asyncio.get_running_loop().time())
 
     def blame(self, neighbour: bytes, reason: str) -> None:
         """Send a neighbour away that sent what no honest node sends."""
@@ -240,7 +238,7 @@ class Transport:
         key = link.peer
         if key not in self._index or not self._running:
             link.end("no validator" if self._running else "this node stops")
-        link.work = self._work.setdefault(key, link.work)
+        link.work = self._accounts.of(key, link.began_s)
         self._add_link(link)
         reason = "the connection was lost"
         try:
@@ -308,21 +306,24 @@ class Transport:
             self._deliver(link, frame)
 
     def _relay_on(self, link: Link, frame: Frame) -> None:
-        if frame.origin == self.me or frame.origin not in self._index:
+        account = frame.account(link.peer)
+        is_borne = account == link.peer or self._accounts.bears(account, asyncio.get_running_loop().time())
+        if frame.origin == self.me or frame.origin not in self._index or not is_borne:
             return
-        if self._relay.is_new(frame) and frame.destination in {EVERYBODY, self.me}:
-            self._deliver(link, frame)
+        is_mine = self._relay.is_new(frame) and frame.destination in {EVERYBODY, self.me}
+        if is_mine and self._deliver(link, frame) is Worth.FALSE:
+            return  # nobody else has any use for it either
         targets = self._relay.targets(frame, link.peer)
         if targets:
             message = frames.relayed(frame)
             for key in targets:
                 self._queue(key, frame.channel, message)
 
-    def _deliver(self, link: Link, frame: Frame) -> None:
+    def _deliver(self, link: Link, frame: Frame) -> Worth:
         index = self._index.get(frame.origin)
         if index is None:
-            return
-        self.carrier, began_s, worth = link.peer, thread_time(), Worth.FALSE
+            return Worth.KNOWN
+        self.carrier, began_s, worth = frame.account(link.peer), thread_time(), Worth.FALSE
         try:
             worth = self._on_frame(index, frame.channel, frame.data) or Worth.USEFUL
         except GarbageFrameError as error:
@@ -330,7 +331,8 @@ class Transport:
                 raise
             _log.info("frame.garbage_relayed", claimed_origin=self._name(frame.origin), reason=str(error))
         finally:
-            self.charge(link.peer, thread_time() - began_s, worth)
+            self.charge(self.carrier, thread_time() - began_s, worth)
+        return worth
 
     def _queue(self, key: PublicKey, channel: Channel, message: bytes) -> None:
         link = self._links[key][0]
@@ -349,10 +351,10 @@ class Transport:
         self._validators = validators
         self._index = {member.transport_key: index for index, member in enumerate(validators.members)}
         self._relay.set_members(self._index)
+        self._accounts.keep(self._index)
         for key in self._epochs.keys() - self._index.keys():
             del self._epochs[key]
             self.penalties.forget(key)
-            self._work.pop(key, None)
             self._refusals.pop(key, None)
 
     def _settle_dialers(self) -> None:
