@@ -66,8 +66,8 @@ class TransportLimits:
     """Of all peers together; `connections_per_peer_max` of each. The oldest that serves no request makes room."""
 
     connections_per_peer_max: int = 12
-    handshakes_max: int = 64
-    """TLS handshakes at once; the address that has most of them gives its oldest."""
+    handshakes_max: int = 24
+    """TLS handshakes at once, 256 KiB of memory each; the address that has most of them gives its oldest."""
 
     accepts_per_s_max: float = 100.0
     """New connections; more of them wait in the kernel. Links that stand are not touched by who knocks."""
