@@ -40,8 +40,13 @@ from node.sync.headers import HeaderExchange
 from node.sync.progress import SyncProgress
 from node.sync.snapshot import Snapshot, Snapshots, SnapshotUse
 from node.sync.state import StateExchange
-from node.transport import GarbageFrameError, Links
+from node.transport import GarbageFrameError, Links, Worth
 from node.wire import Channel
+
+_FALSE: Final = frozenset(
+    {"transaction.bad_signature", "transaction.unknown_sender", "transaction.unknown_kind", "transaction.malformed"}
+)
+"""Reasons for which no honest node passes a transaction on."""
 
 log = structlog.get_logger(__name__)
 
@@ -150,6 +155,8 @@ class Core:
         on_snapshot: Callable[[Snapshot], None],
         snapshot_use: SnapshotUse = "needed",
         monotonic_s: Callable[[], float] = perf_counter,
+        on_cost: Callable[[bytes, float, Worth], None] = lambda *_: None,
+        on_garbage: Callable[[bytes, str], None] = lambda *_: None,
     ) -> None:
         """Put the parts together; routes are registered at `links`, so before these start.
 
@@ -170,6 +177,7 @@ class Core:
             on_snapshot: told of every state that has taken the place of blocks.
             snapshot_use: when one may.
             monotonic_s: measures how long things take.
+            on_cost, on_garbage: see `Driver`.
         """
         self.key: Final = key
         self.store: Final = store
@@ -203,6 +211,8 @@ class Core:
             on_appended=self._on_appended,
             on_installed=self._on_installed,
             metrics=metrics,
+            on_cost=on_cost,
+            on_garbage=on_garbage,
         )
 
     async def start(self) -> None:
@@ -231,8 +241,15 @@ class Core:
             self.driver.look_for_work()
         return identity, new
 
-    def on_frame(self, peer: int, channel: Channel, data: bytes) -> None:
-        """Take a frame that came over the links.
+    def on_frame(self, peer: int, channel: Channel, data: bytes, *, via: bytes = b"", is_own: bool = False) -> Worth:
+        """Take a frame that came over the links; tell what it was worth, as far as that is known by now.
+
+        Args:
+            peer: index of who is said to have sent it first.
+            channel: what it is about.
+            data: its content.
+            via: the neighbour it came by.
+            is_own: whether that neighbour is who sent it.
 
         Raises:
             GarbageFrameError: no honest node sends it.
@@ -240,17 +257,18 @@ class Core:
         try:
             match channel:
                 case Channel.CONSENSUS:
-                    self.driver.take_message(data)
+                    self.driver.take_message(data, via, is_own=is_own)
                 case Channel.TRANSACTION:
-                    self._take_transaction(data)
+                    return self._take_transaction(data)
                 case Channel.RESULT:
-                    self.results.take_vote(data)
+                    return Worth.USEFUL if self.results.take_vote(data) else Worth.KNOWN
                 case Channel.PAYLOAD:
                     self.exchange.on_frame(peer, data)
                 case _:
                     assert_never(channel)
         except CodecError as error:
             raise GarbageFrameError(str(error)) from error
+        return Worth.USEFUL
 
     def on_peer_connected(self, peer: int) -> None:
         """Say again to a peer what it may have missed."""
@@ -258,16 +276,17 @@ class Core:
         self.results.resend()
         self.repetition.tell(peer)
 
-    def _take_transaction(self, raw: bytes) -> None:
+    def _take_transaction(self, raw: bytes) -> Worth:
         try:
             _, new = self.mempool.add(raw, self.chain.state)
         except (MempoolError, RefusalError) as error:
-            if isinstance(error, MempoolError) and error.code == "transaction.malformed":
+            if error.code == "transaction.malformed" and isinstance(error, MempoolError):
                 raise GarbageFrameError(str(error)) from error
             log.debug("transaction.not_queued", error=str(error))
-        else:
-            if new:
-                self.driver.look_for_work()
+            return Worth.FALSE if error.code in _FALSE else Worth.KNOWN
+        if new:
+            self.driver.look_for_work()
+        return Worth.USEFUL if new else Worth.KNOWN
 
     def _replica(self) -> Replica:
         height = self.chain.next_height

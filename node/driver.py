@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from time import monotonic
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic, thread_time
 from typing import Final, assert_never
 
 import structlog
@@ -24,6 +24,7 @@ from consensus import (
     CancelTimer,
     CertifiedBlockReceived,
     Drop,
+    DropReason,
     Effect,
     Event,
     Evidence,
@@ -50,17 +51,15 @@ from ledger.execution import Execution, InvalidBlockError
 from ledger.fields import Height
 from node.chain import Chain
 from node.fetched import FetchedBlocks
+from node.inbox import Inbox, Letter
 from node.metrics import NodeMetrics
 from node.network import Network, SafetyStore
 from node.proposals import Proposals
 from node.sync.snapshot import Snapshot
 from node.sync.sources import NobodyHasItError
+from node.transport import Worth
 
-INBOX_MAX: Final = 20_000
-"""Messages that wait for the replica; beyond that the newest is dropped, since whoever sent it says it again."""
-
-INBOX_BYTES_MAX: Final = 64 << 20
-"""Their bytes together."""
+_FALSE: Final = frozenset({DropReason.MALFORMED, DropReason.BAD_SIGNATURE, DropReason.NOT_A_MEMBER})
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +79,8 @@ class Driver:
         on_appended: Callable[[CertifiedBlock, Execution], None],
         on_installed: Callable[[Snapshot], None],
         metrics: NodeMetrics,
+        on_cost: Callable[[bytes, float, Worth], None] = lambda *_: None,
+        on_garbage: Callable[[bytes, str], None] = lambda *_: None,
     ) -> None:
         """Put the parts together; `run` sets them in motion.
 
@@ -93,6 +94,8 @@ class Driver:
             on_appended: told of every block that has become part of the chain.
             on_installed: told of every snapshot that has taken the place of blocks.
             metrics: counts what the replica reports.
+            on_cost: told of the seconds of processor time that a neighbour's message took, and what it was worth.
+            on_garbage: told of a neighbour that said as its own what no honest node says.
         """
         self._replica = replica
         self._chain = chain
@@ -103,8 +106,9 @@ class Driver:
         self._on_appended = on_appended
         self._on_installed = on_installed
         self._metrics = metrics
-        self._messages: deque[bytes] = deque()
-        self._message_bytes = 0
+        self._on_cost = on_cost
+        self._on_garbage = on_garbage
+        self._inbox = Inbox()
         self._internal: deque[Event] = deque([Started()])
         self._wake = asyncio.Event()
         self._timers: dict[TimerKind, asyncio.TimerHandle] = {}
@@ -132,16 +136,20 @@ class Driver:
     @property
     def waiting_bytes(self) -> int:
         """Size of the messages that wait for the replica."""
-        return self._message_bytes
+        return self._inbox.size_bytes
 
-    def take_message(self, data: bytes) -> None:
-        """Queue a consensus message; bounded, never blocks."""
-        if len(self._messages) >= INBOX_MAX or self._message_bytes + len(data) > INBOX_BYTES_MAX:
+    def take_message(self, data: bytes, via: bytes = b"", *, is_own: bool = False) -> None:
+        """Queue a consensus message; bounded, never blocks.
+
+        Args:
+            data: the message.
+            via: the neighbour it came by, in whose queue it waits.
+            is_own: whether that neighbour says that it wrote it.
+        """
+        if self._inbox.put(Letter(via, is_own, data)):
+            self._wake.set()
+        else:
             self._metrics.messages_dropped.labels("inbox-full").inc()
-            return
-        self._messages.append(data)
-        self._message_bytes += len(data)
-        self._wake.set()
 
     def look_for_work(self) -> None:
         """Tell the replica whether a block could be built now; call whenever that may have changed."""
@@ -181,25 +189,35 @@ class Driver:
         finally:
             await self._stop()
 
-    async def _next(self) -> Event | Snapshot | None:
+    async def _next(self) -> Event | Letter | Snapshot | None:
         """Return the next event; None when it is the turn of fetched blocks, which alternate with messages."""
         while True:
             if self._internal:
                 return self._internal.popleft()
             if self._snapshots:
                 return self._snapshots[0][0]
-            if self._fetched.is_due(messages_wait=bool(self._messages)):
+            if self._fetched.is_due(messages_wait=bool(self._inbox)):
                 return None
-            if self._messages:
-                data = self._messages.popleft()
-                self._message_bytes -= len(data)
-                return MessageReceived(data)
+            letter = self._inbox.take()
+            if letter is not None:
+                return letter
             self._wake.clear()
             await self._wake.wait()
 
-    def _step(self, event: Event) -> None:
-        for effect in self._replica.step(event):
+    def _step(self, event: Event | Letter) -> None:
+        effects = self._read(event) if isinstance(event, Letter) else self._replica.step(event)
+        for effect in effects:
             self._carry_out(effect)
+
+    def _read(self, letter: Letter) -> list[Effect]:
+        """Hand a message to the replica, on its neighbour's account."""
+        began_s = thread_time()
+        effects = self._replica.step(MessageReceived(letter.data))
+        self._on_cost(letter.via, thread_time() - began_s, _worth(effects))
+        for effect in effects:
+            if isinstance(effect, Drop) and effect.reason is DropReason.MALFORMED and letter.is_own:
+                self._on_garbage(letter.via, f"no consensus message: {effect.detail}")
+        return effects
 
     async def _stop(self) -> None:
         for handle in self._timers.values():
@@ -366,3 +384,13 @@ class Driver:
                 if kind is NoticeKind.VIEW_CHANGE_ASKED:
                     self._metrics.view_changes.inc()
                 log.info("consensus.notice", kind=kind.value, height=height, view=view, detail=detail)
+
+
+def _worth(effects: Sequence[Effect]) -> Worth:
+    """Return what a message was worth that had these effects."""
+    drops = [effect.reason for effect in effects if isinstance(effect, Drop)]
+    if not effects:
+        return Worth.COUNTED
+    if not drops:
+        return Worth.USEFUL
+    return Worth.FALSE if _FALSE & set(drops) else Worth.KNOWN

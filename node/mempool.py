@@ -34,12 +34,16 @@ class MempoolLimits:
     transactions_max: int = 20_000
     bytes_max: int = 64 << 20
     transactions_per_sender_max: int = 2_000
+    bytes_per_sender_max: int = 4 << 20
 
 
 @dataclass(slots=True)
 class _Sender:
     queue: dict[int, bytes] = field(default_factory=dict)
     """Raw transactions by nonce."""
+
+    size_bytes: int = 0
+    """Of all of them."""
 
 
 class Mempool:
@@ -163,28 +167,37 @@ class Mempool:
             raise MempoolError("transaction.nonce_taken", message)
 
     def _make_room(self, sender: bytes, size: int) -> None:
-        held = len(self._senders[sender].queue) if sender in self._senders else 0
-        if held >= self._limits.transactions_per_sender_max:
-            message = f"{held} transactions of this sender wait already: wait for a block"
+        entry, limits = self._senders.get(sender, _Sender()), self._limits
+        held, held_bytes = len(entry.queue), entry.size_bytes
+        if held >= limits.transactions_per_sender_max or held_bytes + size > limits.bytes_per_sender_max:
+            message = f"{held} transactions of {held_bytes} bytes of this sender wait already: wait for a block"
             raise MempoolError("mempool.sender_full", message)
-        while len(self._ids) >= self._limits.transactions_max or self._bytes + size > self._limits.bytes_max:
-            largest = max(self._senders, key=lambda key: len(self._senders[key].queue), default=sender)
-            if largest not in self._senders or len(self._senders[largest].queue) <= held + 1:
+        while (crowded := len(self._ids) >= limits.transactions_max) or self._bytes + size > limits.bytes_max:
+            largest, weight = self._largest(by_count=crowded)
+            if weight <= (held + 1 if crowded else held_bytes + size):
                 message = f"{len(self._ids)} transactions of {self._bytes} bytes wait: try again after the next block"
                 raise MempoolError("mempool.full", message)
             self._remove(largest, max(self._senders[largest].queue))
+
+    def _largest(self, *, by_count: bool) -> tuple[bytes, int]:
+        """Return who holds the most, and how much."""
+        weights = {key: len(one.queue) if by_count else one.size_bytes for key, one in self._senders.items()}
+        largest = max(weights, key=lambda key: weights[key], default=b"")
+        return largest, weights.get(largest, 0)
 
     def _insert(self, transaction: Transaction, raw: bytes, identity: Digest) -> None:
         if transaction.sender not in self._senders:
             self._senders[transaction.sender] = _Sender()
             self._turns.append(transaction.sender)
         self._senders[transaction.sender].queue[transaction.nonce] = raw
+        self._senders[transaction.sender].size_bytes += len(raw)
         self._ids[identity] = (transaction.sender, transaction.nonce)
         self._bytes += len(raw)
 
     def _remove(self, sender: bytes, nonce: int) -> None:
         entry = self._senders[sender]
         raw = entry.queue.pop(nonce)
+        entry.size_bytes -= len(raw)
         del self._ids[transaction_id(raw)]
         self._bytes -= len(raw)
         if not entry.queue:

@@ -40,7 +40,7 @@ from node.store import Store
 from node.sync.snapshot import Snapshot
 from node.tls import TransportIdentity
 from node.tokens import TokenBook
-from node.transport import Transport
+from node.transport import Transport, Worth
 from node.twin import TwinWatch
 from node.view import NodeStatus
 from node.wire import Channel
@@ -178,6 +178,8 @@ class Node:
             on_block=self._on_block,
             on_snapshot=self._on_snapshot,
             snapshot_use=self.config.sync.snapshot,
+            on_cost=self.transport.charge,
+            on_garbage=self.transport.blame,
         )
         self.driver, self.results, self.exchange = self.core.driver, self.core.results, self.core.exchange
         self._connected_validators = self.chain.validators
@@ -268,8 +270,10 @@ class Node:
         own = None if index is None else self.chain.validators.members[index]
         return TwinWatch(identity, own, "" if own is None else self.transport.address_of(own))
 
-    def _on_frame(self, peer: int, channel: Channel, data: bytes) -> None:
-        self.core.on_frame(peer, channel, data)
+    def _on_frame(self, peer: int, channel: Channel, data: bytes) -> Worth:
+        carrier = self.transport.carrier
+        own = carrier == self.transport.key_of(peer)
+        return self.core.on_frame(peer, channel, data, via=carrier, is_own=own)
 
     def _on_peer_connected(self, peer: int) -> None:
         self.core.on_peer_connected(peer)

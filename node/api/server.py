@@ -1,7 +1,8 @@
 """The server: all resources together, and the limits around them. One law: a client can make the node wait, never grow.
 
-Beside each resource's own limits: at most `REQUESTS_MAX` requests at once, bodies of at most `access.BODY_BYTES_MAX`
-except uploads (which go to the disk as they come), heads of at most 16 KiB, and no cross-origin access.
+Beside each resource's own limits: at most `CONNECTIONS_MAX` connections, of which the oldest that asks for nothing
+makes room for the next; at most `REQUESTS_MAX` requests at once; bodies of at most `access.BODY_BYTES_MAX`, except for
+uploads, which go to the disk as they come; none of them compressed; heads of at most 16 KiB; no cross-origin access.
 """
 
 from __future__ import annotations
@@ -42,10 +43,16 @@ from node.api.access import BODY_BYTES_MAX, RULES, Rules, require_access
 from node.api.answering import CLOSING, VIEW
 from node.api.operations import Operation
 from node.api.problem import Problem, problems
+from node.door import Door, DoorLimits
 from node.metrics import NodeMetrics
 from node.view import NodeView
 
+CONNECTIONS_MAX: Final = 400
 REQUESTS_MAX: Final = 512
+IDLE_SECONDS: Final = 75.0
+"""A connection that asks for nothing, or for half of something, is closed after so long."""
+
+LIMITS: Final = DoorLimits(accepts_per_s=1_000.0, connections_max=CONNECTIONS_MAX, connections_each_max=CONNECTIONS_MAX)
 HEAD_BYTES_MAX: Final = 16_384
 SHUTDOWN_SECONDS: Final = 2.0
 RESOURCES: Final = (
@@ -74,6 +81,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(one for resource in RESOURCES f
 _ROUTES: Final[web.AppKey[dict[web.AbstractRoute, Operation]]] = web.AppKey("routes")
 _REQUESTS: Final[web.AppKey[asyncio.Semaphore]] = web.AppKey("requests")
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_DOOR: Final[web.AppKey[Door]] = web.AppKey("door", Door)
 _LOOPBACK_ONLY: Final[web.AppKey[bool]] = web.AppKey("loopback_only")
 
 log = structlog.get_logger(__name__)
@@ -121,9 +129,14 @@ class ApiServer:
         self._wanted_port = port
         self._tls = tls
         self._app = make_application(view, metrics, loopback_only=is_loopback(host), rules=rules)
+        self._door = Door("api", LIMITS, tls=tls)
+        self._app[_DOOR] = self._door
+        self._port = 0
         self._runner = web.AppRunner(
             self._app,
             access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=IDLE_SECONDS,
             shutdown_timeout=SHUTDOWN_SECONDS,
             handler_cancellation=True,
             max_line_size=HEAD_BYTES_MAX,
@@ -137,20 +150,21 @@ class ApiServer:
             OSError: the port is in use.
         """
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._wanted_port, ssl_context=self._tls, reuse_address=True)
-        await site.start()
+        assert self._runner.server is not None, "a runner that is set up has a server"
+        self._port = await self._door.open(self._runner.server, self._host, self._wanted_port)
         log.info("api.listening", host=self._host, port=self.port)
 
     @property
     def port(self) -> int:
         """Port that it listens on."""
-        address: tuple[str, int] = self._runner.addresses[0]
-        return address[1]
+        return self._port
 
     async def stop(self) -> None:
         """Answer those who wait and close all connections."""
         self._app[CLOSING].set()
+        await self._door.close()
         await self._runner.cleanup()
+        self._door.abort()
 
 
 def make_application(
@@ -204,8 +218,11 @@ async def _bounded(request: web.Request, handler: Handler) -> web.StreamResponse
     requests = request.app[_REQUESTS]
     if requests.locked():
         raise Problem(503, "node.busy", f"{REQUESTS_MAX} requests run already: try again", headers={"Retry-After": "1"})
-    async with requests:
-        return await handler(request)
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise Problem(415, "request.encoding", "a body is taken as it is: send it without Content-Encoding")
+    with request.app[_DOOR].busy(request.transport):
+        async with requests:
+            return await handler(request)
 
 
 @web.middleware

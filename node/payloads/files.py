@@ -27,6 +27,7 @@ from ledger.codec import CodecError, Record, decode, encode
 from ledger.digest import DIGEST_BYTES, Digest
 from ledger.merkle import leaf_hash, root_of_hashes
 from ledger.payload import CHUNK_BYTES, PayloadDescriptor, Verdict
+from node.directories import make_directory
 from node.payloads.content import is_on_grid, verdict
 from node.payloads.durable import fsync, pread, pwrite, typed, write_durably
 from node.payloads.erasures import erased_payloads, note
@@ -96,7 +97,7 @@ class PayloadFiles:
         """
         with typed("opening the payload store"):
             for name in ("payloads", "staging", "keys"):
-                (self.path / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+                make_directory(self.path / name, mode=0o700)
             erased = erased_payloads(self._erasures)
             inventory = Inventory(self._cards("payloads"), self._cards("staging"), erased)
             oldest_s = time.time() - STAGING_AGE_S_MAX

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -29,6 +30,9 @@ from node.payloads.pushing import missing_to_bytes
 from node.payloads.store import PayloadStore
 
 _log: Final = structlog.get_logger("node.payloads")
+
+BODY_S_MAX: Final = 30.0
+"""A body of at most 1 MiB that has not come within this time is not waited for."""
 
 _HASHES: Final = r"/peer/payloads/{id:[0-9a-f]{64}}/hashes"
 _CHUNK: Final = r"/peer/payloads/{id:[0-9a-f]{64}}/chunks/{index:\d{1,5}}"
@@ -68,7 +72,7 @@ class PayloadServer:
     async def _put_hashes(self, request: web.Request) -> web.Response:
         pull = self._require_pull(request)
         try:
-            missing = await pull.take_hashes(await request.read())
+            missing = await pull.take_hashes(await _body(request))
         except PayloadError as error:
             raise _answer(error) from error
         pull.wake()
@@ -77,7 +81,7 @@ class PayloadServer:
     async def _put_chunk(self, request: web.Request) -> web.Response:
         pull = self._require_pull(request)
         try:
-            await pull.take_chunk(int(request.match_info["index"]), await request.read())
+            await pull.take_chunk(int(request.match_info["index"]), await _body(request))
         except PayloadError as error:
             raise _answer(error) from error
         pull.wake()
@@ -88,6 +92,15 @@ class PayloadServer:
         if pull is None:
             raise web.HTTPConflict(text="this payload is not being fetched here: announce it first")
         return pull
+
+
+async def _body(request: web.Request) -> bytes:
+    """Return a body that comes in time: who sends it byte by byte holds a place that others wait for."""
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            return await request.read()
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout(text=f"the body did not come within {BODY_S_MAX:g} s") from error
 
 
 def _payload_id(request: web.Request) -> Digest:

@@ -25,10 +25,10 @@ from ledger.execution import Execution
 from ledger.fields import Height
 from ledger.state_map import StateMap
 from ledger.transaction import decode_transaction, transaction_id
+from node.directories import make_directory
 from node.store.database import (
     DirectoryLock,
     commit,
-    fsync_directory,
     open_for_reading,
     open_for_writing,
     transaction,
@@ -85,8 +85,7 @@ class Store(ChainReader):
             StoreUnavailableError: the disk is full, read-only or failing.
         """
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            fsync_directory(path.parent)
+            make_directory(path)
             lock = DirectoryLock(path)
         except OSError as error:
             raise StoreUnavailableError(path, str(error)) from error

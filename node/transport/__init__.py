@@ -6,6 +6,7 @@ validators without a link go through others (relay). Payload chunks and blocks a
 connections (bulk).
 """
 
+from node.transport.budget import Worth
 from node.transport.errors import (
     GarbageFrameError,
     HandshakeRefusedError,
@@ -28,4 +29,5 @@ __all__ = [
     "Transport",
     "TransportError",
     "TransportLimits",
+    "Worth",
 ]

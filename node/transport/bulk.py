@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
-from weakref import WeakSet
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -29,15 +29,21 @@ BURST_S: Final = 0.05
 class BulkGate:
     """The middleware through which every request passes."""
 
-    def __init__(self, limits: TransportLimits, index_of: Callable[[PublicKey], int | None]) -> None:
+    def __init__(
+        self,
+        limits: TransportLimits,
+        index_of: Callable[[PublicKey], int | None],
+        busy: Callable[[asyncio.BaseTransport | None], AbstractContextManager[None]],
+    ) -> None:
+        """Take the limits, who is a member, and how a connection is kept while it is served."""
         self._limits: Final = limits
+        self._busy: Final = busy
         self._index_of: Final = index_of
         self._slots: Final = asyncio.Semaphore(limits.bulk_requests_max)
         self._held: Final[Counter[int]] = Counter()
         self.callers: Final[set[PublicKey]] = set()
         """Members of the set that have opened a connection to this node since it started."""
 
-        self._connections: Final[WeakSet[asyncio.Transport]] = WeakSet()
         self._rate: Final = TokenBucket(limits.bulk_bytes_per_s_max, asyncio.get_running_loop().time(), burst_s=BURST_S)
 
     @property
@@ -46,22 +52,18 @@ class BulkGate:
 
         @web.middleware
         async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-            return await self._admit(request, handler)
+            with self._busy(request.transport):
+                return await self._admit(request, handler)
 
         return admit
-
-    def abort(self) -> None:
-        """Drop every connection, without waiting for the other side's farewell."""
-        for connection in list(self._connections):
-            connection.abort()
 
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         peer = self._authenticate(request)
         request[PeerKey] = peer
-        if request.transport is not None:
-            self._connections.add(request.transport)
         if request.path == FRAMES_PATH:
             return await handler(request)
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise web.HTTPUnsupportedMediaType(text="bodies are taken as they are, without Content-Encoding")
         if self._held[peer] >= self._limits.bulk_requests_per_peer_max:
             limit = self._limits.bulk_requests_per_peer_max
             raise web.HTTPTooManyRequests(text=f"at most {limit} bulk requests of a peer at once")

@@ -42,6 +42,7 @@ class PeerClient:
             socket = await self._frames.ws_connect(
                 f"https://{address}{FRAMES_PATH}",
                 compress=0,
+                autoping=False,
                 max_msg_size=MESSAGE_BYTES_MAX + 1,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_MS_MAX / 1000),
             )

@@ -80,6 +80,11 @@ class Frame:
 
     data: bytes
 
+    def account(self, neighbour: PublicKey) -> bytes:
+        """Return whose account it is on that came from a neighbour: its own, or its and the origin's together."""
+        passed_on = self.kind is Kind.RELAYED and self.origin != neighbour
+        return neighbour + self.origin if passed_on else neighbour
+
     @property
     def identity(self) -> bytes:
         """16 bytes that tell this frame from all others, data included: nobody can pass off another in its place."""

@@ -7,6 +7,9 @@ notices silence. The first to end ends the link, and its reason is the link's.
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Coroutine
 from time import time_ns
 from typing import Final
@@ -14,7 +17,7 @@ from typing import Final
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType
 
 from ledger.identity import PublicKey
-from node.transport.budget import TokenBucket
+from node.transport.budget import PING_S, READ_BYTE_S, READ_S, TokenBucket
 from node.transport.errors import GarbageFrameError
 from node.transport.frames import MESSAGE_BYTES_MAX, Frame, Ping, Pong, control, read
 from node.transport.handshake import Hello, WebSocket
@@ -22,6 +25,14 @@ from node.transport.outbox import Outbox
 from node.transport.peers import TransportLimits
 
 CLOSE_MS_MAX: Final = 500
+_TCP_INFO_BYTES: Final = 136
+"""Linux: `struct tcp_info` up to the end of `tcpi_bytes_received`."""
+
+BARREN_BYTES_MAX: Final = 4 * MESSAGE_BYTES_MAX
+"""Bytes of TCP without a whole message among them; an honest one with all that TLS adds needs a quarter."""
+
+BARREN_BEATS_MAX: Final = 3
+"""Heartbeats in a row by which that was so: a loop that was busy for one has still to read what came meanwhile."""
 
 
 class Link:
@@ -50,6 +61,15 @@ class Link:
         self._limits: Final = limits
         self._loop: Final = loop
         self._heard_s = loop.time()
+        self._fruitful: int | None = None
+        """How many bytes had come when the next message began to be waited for; None while none is."""
+
+        self._barren_beats = 0
+        """Heartbeats since then by which more had come than a message has."""
+
+        self.work = TokenBucket(limits.work_s_per_s_max, loop.time())
+        """The peer's account of processor time; all links of one peer share it (`Transport.carry`)."""
+
         self._frames: Final = TokenBucket(limits.receive_frames_per_s_max, loop.time())
         self._bytes: Final = TokenBucket(limits.receive_bytes_per_s_max, loop.time())
         self._ended: Final[asyncio.Future[str]] = loop.create_future()
@@ -123,12 +143,16 @@ class Link:
         on_neighbours: Callable[[Link, tuple[PublicKey, ...]], None],
     ) -> str:
         while True:
+            self._fruitful, self._barren_beats = self._received(), 0
             message = await self._socket.receive()
+            self._fruitful = None
             if message.type is not WSMsgType.BINARY:
                 return self._farewell(message.type, message.data)
             self._heard_s = self._loop.time()
+            await self._afford(len(message.data))
             match read(message.data, self.peer):
                 case Ping(stamp, neighbours):
+                    self.work.take(PING_S, self._heard_s)
                     self.send_urgent(control(Pong(stamp, time_ns() // 1_000_000)))
                     on_neighbours(self, tuple(neighbours))
                 case Pong(stamp, time_ms):
@@ -136,9 +160,14 @@ class Link:
                     self.clock_offset_ms = time_ms + self.round_trip_ms / 2 - time_ns() / 1_000_000
                 case Frame() as frame:
                     on_frame(self, frame)
-            wait_s = max(self._frames.take(1, self._heard_s), self._bytes.take(len(message.data), self._heard_s))
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
+
+    async def _afford(self, size: int) -> None:
+        """Wait until the peer's accounts bear another frame, and no longer than a silence may last."""
+        now_s = self._heard_s
+        cost_s = READ_S + READ_BYTE_S * size
+        wait_s = max(self._frames.take(1, now_s), self._bytes.take(size, now_s), self.work.take(cost_s, now_s))
+        if wait_s > 0:
+            await asyncio.sleep(min(wait_s, self._limits.silence_ms_max / 2_000))
 
     async def _write(self) -> str:
         stall_s = self._limits.write_stall_ms_max / 1000
@@ -156,9 +185,25 @@ class Link:
         while True:
             self.ping(neighbours())
             await asyncio.sleep(self._limits.heartbeat_ms / 1000)
+            self._require_fruit()
             silence_ms = (self._loop.time() - self._heard_s) * 1000
             if silence_ms > self._limits.silence_ms_max:
                 return f"silent for {silence_ms:.0f} ms"
+
+    def _require_fruit(self) -> None:
+        """Check that what comes adds up to messages: fragments without an end cost time and are counted nowhere else.
+
+        Raises:
+            GarbageFrameError: more bytes came than any message has.
+        """
+        barren = 0 if self._fruitful is None else self._received() - self._fruitful
+        self._barren_beats = self._barren_beats + 1 if barren > BARREN_BYTES_MAX else 0
+        if self._barren_beats >= BARREN_BEATS_MAX:
+            self.garbage = f"{barren} bytes and no message"
+            raise GarbageFrameError(self.garbage)
+
+    def _received(self) -> int:
+        return bytes_received(self._socket.get_extra_info("socket"))
 
     def _farewell(self, kind: WSMsgType, data: object) -> str:
         """Say why the peer's stream ended.
@@ -166,8 +211,10 @@ class Link:
         Raises:
             GarbageFrameError: it was our WebSocket layer that refused what came.
         """
-        if kind is WSMsgType.TEXT or isinstance(data, WebSocketError):
-            raise GarbageFrameError(f"expected binary messages of at most {MESSAGE_BYTES_MAX} bytes, got {data!r:.100}")
+        if kind in {WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG} or isinstance(data, WebSocketError):
+            raise GarbageFrameError(
+                f"expected binary messages of at most {MESSAGE_BYTES_MAX} bytes, got {kind.name} {data!r:.100}"
+            )
         if kind is WSMsgType.ERROR:
             return f"broken while reading: {data!r:.200}"
         return f"closed by the peer ({kind.name} {data!r:.100})"
@@ -183,3 +230,14 @@ class Link:
 
     def _now_us(self) -> int:
         return int(self._loop.time() * 1_000_000)
+
+
+def bytes_received(connection: object) -> int:
+    """Return how many bytes TCP has received on a socket; 0 where the system does not tell."""
+    if not isinstance(connection, TransportSocket) or not hasattr(socket, "TCP_INFO"):
+        return 0
+    try:
+        facts = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    except OSError:
+        return 0  # it is closed
+    return int.from_bytes(facts[_TCP_INFO_BYTES - 8 :], sys.byteorder)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from time import thread_time
 from typing import Final
 
 import structlog
@@ -20,7 +21,7 @@ from ledger.identity import PublicKey
 from ledger.validators import Validator, ValidatorSet
 from node.tls import TransportIdentity
 from node.transport import frames
-from node.transport.budget import Penalties
+from node.transport.budget import Accounts, Penalties, Worth
 from node.transport.dialer import Dialer
 from node.transport.errors import GarbageFrameError, PeerUnreachableError
 from node.transport.frames import EVERYBODY, Frame, Kind
@@ -40,9 +41,10 @@ class Transport:
     """This node's links to all other validators.
 
     `on_frame(peer, channel, data)` runs in the event loop and must not block. `peer` is the index (in the set in force)
-    of the validator that first sent it; when it came through a third node that is hearsay: frames must prove their
-    author. It raises `GarbageFrameError` for what no honest node sends: if the author is the neighbour it came from,
-    that one is disconnected for a while. Frames may come twice, late, and in another order.
+    of the validator that first sent it; when it came through a third node (`carrier`) that is hearsay: frames prove
+    their author. It raises `GarbageFrameError` for what no honest node sends: if the author is the neighbour it came
+    from, that one is disconnected for a while. It returns what the frame was worth; what was worth little, now or when
+    it is looked into later (`charge`), makes the neighbour wait. Frames may come twice, late, and in another order.
     """
 
     def __init__(  # noqa: PLR0913 - all but four are settings by name
@@ -50,7 +52,7 @@ class Transport:
         identity: TransportIdentity,
         chain_id: Digest,
         validators: ValidatorSet,
-        on_frame: Callable[[int, Channel, bytes], None],
+        on_frame: Callable[[int, Channel, bytes], Worth | None],
         *,
         listen: tuple[str, int] | None,
         boot_epoch: int,
@@ -74,6 +76,10 @@ class Transport:
         self._on_peer_connected: Final = on_peer_connected
         self._boot_epoch: Final = boot_epoch
         self._addresses: Final = dict(addresses or {})
+        self.carrier: bytes = EVERYBODY
+        """Whose account the frame is on that `on_frame` is looking at: a neighbour's, or its and the origin's."""
+
+        self._accounts: Final = Accounts(limits.work_s_per_s_max)
         self._links: Final[dict[PublicKey, list[Link]]] = {}
         self._epochs: Final[dict[PublicKey, int]] = {}
         self._refusals: Final[dict[PublicKey, str]] = {}
@@ -105,7 +111,7 @@ class Transport:
     async def stop(self) -> None:
         """Close everything; frames that still wait are lost."""
         self._running = False
-        self._port.stop_listening()
+        await self._port.stop_listening()
         dialers = list(self._dialers.values())
         self._dialers.clear()
         self._end_links("this node stops", lambda _: True)
@@ -192,6 +198,21 @@ class Transport:
             raise PeerUnreachableError(peer=member.name, path=path, reason=reason)
         return await dialer.client.request(method, address, path, bytes_max=bytes_max, body=body)
 
+    # What the core says of frames that it has looked into later.
+
+    def charge(self, account: bytes, spent_s: float, worth: Worth) -> None:
+        """Put processor time that a frame took on an account (`carrier`), the more of it the less it was worth."""
+        self._accounts.charge(account, spent_s, worth, asyncio.get_running_loop().time())
+
+    def blame(self, neighbour: bytes, reason: str) -> None:
+        """Send a neighbour away that sent what no honest node sends."""
+        if neighbour in self._links:
+            self._send_away(PublicKey(neighbour), f"garbage: {reason}")
+
+    def key_of(self, peer: int) -> PublicKey:
+        """Transport key of a validator."""
+        return self._validators.members[peer].transport_key
+
     # What ports and dialers ask for.
 
     def index_of(self, key: PublicKey) -> int | None:
@@ -221,6 +242,7 @@ class Transport:
         key = link.peer
         if key not in self._index or not self._running:
             link.end("no validator" if self._running else "this node stops")
+        link.work = self._accounts.of(key, link.began_s)
         self._add_link(link)
         reason = "the connection was lost"
         try:
@@ -285,29 +307,36 @@ class Transport:
         if frame.kind is Kind.RELAYED or (frame.kind is Kind.BROADCAST and not self._relay.complete):
             self._relay_on(link, frame)
         else:
-            self._deliver(frame)
+            self._deliver(link, frame)
 
     def _relay_on(self, link: Link, frame: Frame) -> None:
-        if frame.origin == self.me or frame.origin not in self._index:
+        account = frame.account(link.peer)
+        is_borne = account == link.peer or self._accounts.bears(account, asyncio.get_running_loop().time())
+        if frame.origin == self.me or frame.origin not in self._index or not is_borne:
             return
-        if self._relay.is_new(frame) and frame.destination in {EVERYBODY, self.me}:
-            self._deliver(frame)
+        is_mine = self._relay.is_new(frame) and frame.destination in {EVERYBODY, self.me}
+        if is_mine and self._deliver(link, frame) is Worth.FALSE:
+            return  # nobody else has any use for it either
         targets = self._relay.targets(frame, link.peer)
         if targets:
             message = frames.relayed(frame)
             for key in targets:
                 self._queue(key, frame.channel, message)
 
-    def _deliver(self, frame: Frame) -> None:
+    def _deliver(self, link: Link, frame: Frame) -> Worth:
         index = self._index.get(frame.origin)
         if index is None:
-            return
+            return Worth.KNOWN
+        self.carrier, began_s, worth = frame.account(link.peer), thread_time(), Worth.FALSE
         try:
-            self._on_frame(index, frame.channel, frame.data)
+            worth = self._on_frame(index, frame.channel, frame.data) or Worth.USEFUL
         except GarbageFrameError as error:
             if frame.kind is not Kind.RELAYED:
                 raise
             _log.info("frame.garbage_relayed", claimed_origin=self._name(frame.origin), reason=str(error))
+        finally:
+            self.charge(self.carrier, thread_time() - began_s, worth)
+        return worth
 
     def _queue(self, key: PublicKey, channel: Channel, message: bytes) -> None:
         link = self._links[key][0]
@@ -326,6 +355,7 @@ class Transport:
         self._validators = validators
         self._index = {member.transport_key: index for index, member in enumerate(validators.members)}
         self._relay.set_members(self._index)
+        self._accounts.keep(self._index)
         for key in self._epochs.keys() - self._index.keys():
             del self._epochs[key]
             self.penalties.forget(key)

@@ -47,15 +47,31 @@ class TransportLimits:
     urgent_frames_max: int = 4_096
     """Consensus frames that wait for one peer; one more and the peer is a slow consumer and is dropped."""
 
-    urgent_bytes_max: int = 64 << 20
+    urgent_bytes_max: int = 3 << 20
+    """A peer that takes so little is served with what it has missed when it asks."""
+
     gossip_frames_max: int = 8_192
     """All other frames that wait for one peer; one more and the oldest is dropped."""
 
-    gossip_bytes_max: int = 16 << 20
+    gossip_bytes_max: int = 2 << 20
     receive_frames_per_s_max: int = 20_000
     """Read from one peer; beyond it reading pauses, so that TCP slows the peer down."""
 
     receive_bytes_per_s_max: int = 64 << 20
+    work_s_per_s_max: float = 0.25
+    """Processor time that one peer's frames may take, each as often as it is worth little (`Worth`); beyond it reading
+    pauses."""
+
+    connections_max: int = 256
+    """Of all peers together; `connections_per_peer_max` of each. The oldest that serves no request makes room."""
+
+    connections_per_peer_max: int = 12
+    handshakes_max: int = 24
+    """TLS handshakes at once, 256 KiB of memory each; the address that has most of them gives its oldest."""
+
+    accepts_per_s_max: float = 100.0
+    """New connections; more of them wait in the kernel. Links that stand are not touched by who knocks."""
+
     heartbeat_ms: int = 1_000
     silence_ms_max: int = 4_000
     """A link on which nothing came for this long is dead."""

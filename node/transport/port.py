@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from ledger.identity import PublicKey
+from node.door import Door, DoorLimits
 from node.tls import TransportIdentity, peer_key, pin
 from node.transport.bulk import BulkGate
 from node.transport.client import FRAMES_PATH
@@ -17,6 +18,7 @@ from node.transport.errors import HandshakeRefusedError
 from node.transport.frames import MESSAGE_BYTES_MAX
 from node.transport.handshake import shake_hands
 from node.transport.link import CLOSE_MS_MAX, Link
+from node.transport.peers import TransportLimits
 
 if TYPE_CHECKING:
     from node.transport.mesh import Transport
@@ -25,6 +27,8 @@ REQUEST_BYTES_MAX: Final = (1 << 20) + 4096
 """Body of one request, so that a payload chunk fits."""
 
 SHUTDOWN_S: Final = 1.0
+IDLE_S: Final = 60.0
+"""A connection without a request, or with half of one's head, is closed after so long."""
 
 
 class Port:
@@ -38,7 +42,7 @@ class Port:
         self._routes: Final[list[web.RouteDef]] = [web.get(FRAMES_PATH, self._accept)]
         self._context: ssl.SSLContext | None = None
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
+        self._door: Door | None = None
         self._gate: BulkGate | None = None
 
     def add_routes(self, routes: Iterable[web.RouteDef]) -> None:
@@ -54,24 +58,24 @@ class Port:
         """
         if self._listen is None:
             return
-        gate = self._gate = BulkGate(self._mesh.limits, self._mesh.index_of)
+        limits = self._mesh.limits
+        self._context = self._identity.server_context(pinned)
+        door = self._door = Door("peer", door_limits(limits), tls=self._context, whose=_whose)
+        gate = self._gate = BulkGate(limits, self._mesh.index_of, door.busy)
         application = web.Application(middlewares=[gate.middleware], client_max_size=REQUEST_BYTES_MAX)
         application.add_routes(self._routes)
-        self._context = self._identity.server_context(pinned)
         self._runner = web.AppRunner(
-            application, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=60
+            application,
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=SHUTDOWN_S,
+            keepalive_timeout=IDLE_S,
+            auto_decompress=False,
         )
         await self._runner.setup()
-        host, port = self._listen
-        self._server = await asyncio.get_running_loop().create_server(
-            self._runner.server,  # type: ignore[arg-type]
-            host,
-            port,
-            ssl=self._context,
-            ssl_handshake_timeout=self._mesh.limits.connect_ms_max / 1000,
-            backlog=256,
-        )
-        self.number = self._server.sockets[0].getsockname()[1]
+        server = self._runner.server
+        assert server is not None, "a runner that is set up has a server"
+        self.number = await door.open(server, *self._listen)
 
     def pin(self, keys: Iterable[bytes]) -> None:
         """Let these finish the handshake as well; `BulkGate` knows who left."""
@@ -82,18 +86,18 @@ class Port:
         """Tell whether the holder of a key has opened a connection to this node since it started."""
         return self._gate is not None and key in self._gate.callers
 
-    def stop_listening(self) -> None:
+    async def stop_listening(self) -> None:
         """Accept no more connections."""
-        if self._server is not None:
-            self._server.close()
+        if self._door is not None:
+            await self._door.close()
 
     async def close(self) -> None:
         """End every request."""
-        self.stop_listening()
+        await self.stop_listening()
         if self._runner is not None:
             await self._runner.cleanup()
-        if self._gate is not None:
-            self._gate.abort()
+        if self._door is not None:
+            self._door.abort()
             await asyncio.sleep(0)  # the loop closes aborted sockets in its next turn
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
@@ -103,7 +107,9 @@ class Port:
         away_s = mesh.penalties.left_s(key, asyncio.get_running_loop().time())
         if away_s > 0:
             raise web.HTTPTooManyRequests(text=f"garbage came from you: stay away for {away_s:.1f} s")
-        socket = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX + 1, timeout=CLOSE_MS_MAX / 1000)
+        socket = web.WebSocketResponse(
+            compress=False, autoping=False, max_msg_size=MESSAGE_BYTES_MAX + 1, timeout=CLOSE_MS_MAX / 1000
+        )
         await socket.prepare(request)
         try:
             theirs = await shake_hands(socket, mesh.hello(), timeout_s=mesh.limits.connect_ms_max / 1000)
@@ -112,3 +118,18 @@ class Port:
             return socket
         await mesh.carry(Link(socket, key, theirs, dialed=False, limits=mesh.limits))
         return socket
+
+
+def door_limits(limits: TransportLimits) -> DoorLimits:
+    """Return what the transport's limits mean for its door."""
+    return DoorLimits(
+        accepts_per_s=limits.accepts_per_s_max,
+        handshakes_max=limits.handshakes_max,
+        handshake_s=limits.connect_ms_max / 1000,
+        connections_max=limits.connections_max,
+        connections_each_max=limits.connections_per_peer_max,
+    )
+
+
+def _whose(transport: asyncio.Transport) -> bytes:
+    return peer_key(transport.get_extra_info("ssl_object"))

@@ -13,7 +13,7 @@ from ledger.digest import Digest, digest
 from ledger.identity import SigningKey
 from ledger.validators import Validator, ValidatorSet
 from node.tls import TransportIdentity
-from node.transport import Transport, TransportLimits
+from node.transport import Transport, TransportLimits, Worth
 from node.wire import Channel
 
 CHAIN: Digest = digest("test", b"chain")
@@ -78,7 +78,7 @@ def make_site(
     listen: tuple[str, int] | None = ("127.0.0.1", 0),
     boot_epoch: int = 1,
     cut_from: Iterable[int] = (),
-    on_frame: Callable[[int, Channel, bytes], None] | None = None,
+    on_frame: Callable[[int, Channel, bytes], Worth | None] | None = None,
     on_peer_connected: Callable[[int], None] | None = None,
 ) -> Site:
     """A node that is not started yet; it never dials those it is `cut_from`."""

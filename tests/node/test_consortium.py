@@ -15,7 +15,7 @@ from fl.results import compute, job_of
 from fl.state import model_of, present, result_of, round_of
 from ledger.codec import encode
 from ledger.payload import PayloadDescriptor
-from node.driver import INBOX_BYTES_MAX
+from node.inbox import BYTES_MAX
 from node.node import Node
 from node.wire import Channel
 from tests.node.running import NAMES, RunningConsortium, heart_task, rows, running
@@ -199,6 +199,6 @@ async def test_messages_that_wait_for_the_replica_are_bounded_in_bytes(tmp_path:
     async with running(tmp_path) as consortium:
         driver = consortium.nodes["cleveland"].driver
         for _ in range(200):  # all in one step of the loop, so that the replica takes none of them
-            driver.take_message(bytes(1 << 20))
-        assert driver.waiting_bytes <= INBOX_BYTES_MAX
+            driver.take_message(bytes(1 << 20), b"neighbour")
+        assert driver.waiting_bytes <= BYTES_MAX
         assert (await consortium.evaluate("hungary")).accepted

@@ -177,3 +177,22 @@ def test_what_stands_in_a_block_leaves_the_pool() -> None:
     mempool.prune(consortium.state)
     assert speakers(mempool.raws(100)) == [("va", 2)]
     assert mempool.next_free_nonce(consortium.state, key_of("va", "participant").public_key) == 3
+
+
+def test_one_sender_cannot_fill_the_pool_with_large_transactions() -> None:
+    """It holds few, and so would never be the one that holds the most."""
+    consortium = Consortium.begin(task_spec())
+    size = len(say("va", 0))
+    mempool = pool(consortium, MempoolLimits(transactions_max=50, bytes_max=100_000, bytes_per_sender_max=3 * size + 2))
+    fill(mempool, consortium, ("va", 3))
+    assert refused(mempool, consortium, say("va", 3)) == "mempool.sender_full"
+
+
+def test_when_bytes_are_short_whoever_holds_the_most_bytes_makes_room() -> None:
+    consortium = Consortium.begin(task_spec())
+    sizes = [len(say("va", nonce, samples=2**40)) for nonce in range(4)]
+    mempool = pool(consortium, MempoolLimits(transactions_max=50, bytes_max=sum(sizes) + 1))
+    for nonce in range(4):
+        mempool.add(say("va", nonce, samples=2**40), consortium.state)
+    mempool.add(say("hungary", 0), consortium.state)
+    assert speakers(mempool.raws(50)) == [("va", 0), ("va", 1), ("va", 2), ("hungary", 0)]

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.identity import PublicKey
+from node.transport import Worth
 from node.transport.frames import EVERYBODY, Frame, Kind, broadcast, direct, read, relayed
 from node.transport.relay import SEEN_FRAMES_MAX, Relay
 from node.wire import Channel
-from tests.node.consortium import Site, make_site, running, until, validators
+from tests.node.consortium import Site, identity, make_site, running, until, validators
 from tests.node.hostile import hostile_pair
 
 
@@ -203,3 +204,40 @@ def knows_neighbours(site: Site) -> bool:
     """Every neighbour has said whom it is connected with, this node included."""
     reach = site.transport._relay._reach
     return len(reach) == site.links() and all(site.transport.me in connected for connected in reach.values())
+
+
+async def test_what_a_liar_had_passed_on_is_not_on_the_account_of_who_passed_it_on() -> None:
+    """Its own frames still come at once, while those for the liar are dropped."""
+    async with cut(3, (0, 1)) as (left, right, middle):
+        account = _key(2) + _key(0)
+        right.transport.charge(account, 1.0, Worth.FALSE)
+        left.transport.broadcast(Channel.RESULT, b"dropped, for what came before")
+        await until(lambda: middle.frames.qsize() == 1)
+        middle.transport.broadcast(Channel.RESULT, b"its own")
+        assert await right.next() == (2, Channel.RESULT, b"its own")
+        assert right.frames.empty()
+
+
+async def test_what_is_false_is_not_passed_on() -> None:
+    members = validators(3)
+
+    def refuse(peer: int, channel: Channel, data: bytes) -> Worth:
+        seen.append(data)
+        return Worth.FALSE if data == b"false" else Worth.USEFUL
+
+    seen: list[bytes] = []
+    sites = [
+        make_site(0, members, cut_from=[1]),
+        make_site(1, members, cut_from=[0]),
+        make_site(2, members, on_frame=refuse),
+    ]
+    async with running(sites, members):
+        await until(lambda: sites[2].links() == 2 and sites[0].transport.peers()[0].reachable)
+        sites[0].transport.broadcast(Channel.RESULT, b"false")
+        sites[0].transport.broadcast(Channel.RESULT, b"true")
+        assert await sites[1].next() == (0, Channel.RESULT, b"true")
+        assert seen == [b"false", b"true"]
+
+
+def _key(index: int) -> PublicKey:
+    return identity(index).public_key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import ssl
 import time
 import urllib.request
@@ -21,7 +22,7 @@ from genesis.local import LocalConsortium, LocalNode
 from ledger.certificate import Seal
 from ledger.codec import encode
 from ledger.digest import digest
-from ledger.identity import Signature
+from ledger.identity import PublicKey, Signature
 from node.tls import TransportIdentity
 from node.transport.frames import MESSAGE_BYTES_MAX, Frame, Kind, broadcast, direct, relayed
 from node.transport.handshake import REFUSED_CODE
@@ -46,6 +47,8 @@ GARBAGE = {
 """What no honest node sends: each ends the connection that it comes by."""
 
 NO_SIGNATURE = Signature(bytes(64))
+CROWD = 450
+"""More than the connections that an API keeps, and than the handshakes that a peer port does."""
 
 
 @pytest.fixture(scope="module")
@@ -266,11 +269,43 @@ async def test_another_encoding_of_a_true_message_is_malformed(hostile: HostileM
     variants = [true + b"\x00", longer, msgpack.packb({0: fields}), msgpack.packb([*fields, None]), true[:-1]]
     before = dropped(honest[1], "malformed")
 
-    async with hostile.line(honest[1]) as line:
-        await line.say(direct(Channel.CONSENSUS, data) for data in variants)
+    async with hostile.line(honest[1]) as line:  # as if it was another one's, it costs nobody the connection
+        origin = hostile.member(honest[0]).transport_key
+        passed_on = (
+            relayed(Frame(Kind.RELAYED, Channel.CONSENSUS, number, origin, PublicKey(bytes(32)), data))
+            for number, data in enumerate(variants)
+        )
+        await line.say(passed_on)
         await until_dropped(honest[1], "malformed", before + len(variants))
+        assert not line.socket.closed
+        await line.say([direct(Channel.CONSENSUS, variants[0])])  # its own word
+        assert await line.has_ended()
 
     await go_on(honest)
+
+
+async def test_crowds_that_say_nothing_at_both_ports_keep_nobody_from_being_served(
+    honest: list[LocalNode], processes: Processes
+) -> None:
+    """More connections than a node keeps, none of which asks for anything, or shakes hands."""
+    victim = honest[0]
+    crowd = [await _silent(port) for port in (victim.api_port, victim.peer_port) for _ in range(CROWD)]
+    try:
+        await asyncio.to_thread(until, lambda: "door.dropped" in log_of(processes, victim), "a line in the log")
+        async with aiohttp.request("GET", f"{victim.url}/v1/status") as answer:
+            assert answer.status == 200
+        await go_on(honest)
+        processes.require_alive()
+    finally:
+        for one in crowd:
+            one.close()
+
+
+async def _silent(port: int) -> socket.socket:
+    one = socket.socket()
+    one.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(one, ("127.0.0.1", port))
+    return one
 
 
 def test_nothing_was_held_up_for_long(honest: list[LocalNode], tmp_path: Path) -> None:
