@@ -137,7 +137,7 @@ class Instance:
 
     def on_block_built(self, event: BlockBuilt) -> None:
         """Propose what was built, if it still is this replica's turn."""
-        if self._building != event.view or event.height != self.height:
+        if self._building != event.view or event.height != self.height or self.decision is not None:
             return
         self._building = None
         if event.block is not None:
@@ -269,7 +269,7 @@ class Instance:
 
     def _check_prepared(self) -> None:
         accepted = self._accepted
-        if accepted is None or not accepted.is_valid or not self._voter.can_vote:
+        if accepted is None or not accepted.is_valid or not self._voter.can_vote or self.decision is not None:
             return
         certificate = self._ballots.prepares.certificate(accepted.view, accepted.block_id, self._committee.quorum)
         vote = self._voter.commit(certificate) if certificate else None
@@ -332,7 +332,7 @@ class Instance:
         if not self._ballots.count_view_change(message, self.view):
             return
         reached = self._ballots.changes.reached(self._committee.one_honest)
-        if reached > self._voter.words.asked:
+        if reached > self._voter.words.asked and self.decision is None:
             self._ask(reached)
         self._check_open()
 
