@@ -71,8 +71,8 @@ def _count_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
     "break_it, liars, seed",
     [
         pytest.param(_forget_what_was_left, ONE, 0, id="votes in a view that was left"),
-        pytest.param(_send_first, NOBODY, 3, id="sends before it has persisted"),
-        pytest.param(_count_too_few, NOBODY, 0, id="takes f + 1 for a quorum"),
+        pytest.param(_send_first, NOBODY, 3, id="sends before it has persisted", marks=pytest.mark.soak),
+        pytest.param(_count_too_few, NOBODY, 0, id="takes f + 1 for a quorum", marks=pytest.mark.soak),
     ],
 )
 def test_a_broken_replica_is_told_apart(
