@@ -44,6 +44,11 @@ soak: $(VENV)/fuzzed ## the long tests: simulations and restarts, minutes to hou
 fuzz: $(VENV)/fuzzed ## feed every decoder hostile bytes, a minute each; ARGS="--seconds 600 --target frame"
 	@$(BIN)/python -m tests.fuzz $(or $(ARGS),--seconds 60)
 
+.PHONY: spec
+spec: $(VENV)/tested ## check the specification of consensus, and consensus against it; needs npm; ARGS="--only mistake"
+	@command -v npm >/dev/null || { echo "spec: skipped, since there is no npm to install its simulator with"; exit 0; }; \
+	  $(MAKE) --no-print-directory $(VENV)/specified && $(BIN)/python -m tests.specification $(ARGS)
+
 .PHONY: clean
 clean: ## remove the environment, caches and what a demo left behind
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -72,4 +77,10 @@ $(VENV)/tested: $(VENV)/runs
 $(VENV)/fuzzed: $(VENV)/tested
 	@echo "Installing the fuzzer (once; where there is none for this Python, its campaign is skipped)"
 	@$(PIP) install -e ".[fuzz]" || echo "no fuzzer: atheris could not be installed" >&2
+	@touch $@
+
+$(VENV)/specified: docs/spec/package-lock.json | $(BIN)/python
+	@echo "Installing the specification's simulator (once)"
+	@mkdir -p $(VENV)/spec && cp docs/spec/package.json docs/spec/package-lock.json $(VENV)/spec
+	@npm ci --prefix $(VENV)/spec --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -63,6 +63,8 @@ Algorithm", arXiv 2002.03613.
 * A replica asks for view v + 1 only from view v, or where f + 1 others already are; it stays there, repeating itself,
   until Q agree. Views do not run away while too many are down, and recovery is immediate (in PBFT time-outs double
   meanwhile).
+* A valid block that keeps a waiting transaction off the chain counts as the end of its primary's time (R10; the driver
+  says so in `BlockValidated`), if it is new and in the first f views of its height: suspicion costs f views at most.
 * Only VIEW-CHANGE and STATUS of a lower height are answered with DECIDED. Late votes are the normal case with n > Q; a
   replica that lags says STATUS with everything it repeats.
 * A replica that receives an own word it does not know (another process has its key, or its data directory was

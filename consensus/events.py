@@ -87,6 +87,9 @@ class BlockValidated:
     reason: str = ""
     """Why it is not valid."""
 
+    passes_over: str = ""
+    """A transaction that everybody must hold by now and that this block, though valid, keeps off the chain; or ""."""
+
 
 @dataclass(frozen=True, slots=True)
 class TimerExpired:
@@ -298,6 +301,9 @@ class NoticeKind(Enum):
     VIEW_ENTERED = "view-entered"
     VIEW_CHANGE_ASKED = "view-change-asked"
     BLOCK_REJECTED = "block-rejected"
+    TRANSACTION_PASSED_OVER = "transaction-passed-over"
+    """The primary keeps a transaction off the chain (R10): it is not waited for any more."""
+
     EXECUTION_DIFFERS = "execution-differs"
     """A quorum prepared what this node finds invalid: look at the node before it votes again."""
 

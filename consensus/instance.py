@@ -137,7 +137,7 @@ class Instance:
 
     def on_block_built(self, event: BlockBuilt) -> None:
         """Propose what was built, if it still is this replica's turn."""
-        if self._building != event.view or event.height != self.height:
+        if self._building != event.view or event.height != self.height or self.decision is not None:
             return
         self._building = None
         if event.block is not None:
@@ -219,10 +219,12 @@ class Instance:
             return
         accepted, checking = self._accepted, self._checking
         if accepted is not None and accepted.is_valid is None and accepted.block_id == event.block_id:
-            if event.ok:
-                self._prepare(accepted)
-            else:
+            if not event.ok:
                 self._reject(accepted, event.reason)
+            elif event.passes_over and accepted.may_be_turned_down(self._committee):
+                self._turn_down(NoticeKind.TRANSACTION_PASSED_OVER, event.passes_over)
+            else:
+                self._prepare(accepted)
         elif accepted is None and checking is not None and checking.id == event.block_id:
             if event.ok:
                 self._propose_block(checking)
@@ -242,8 +244,11 @@ class Instance:
         accepted.is_valid = False
         if accepted.prepared_before:
             self._outbox.notice(NoticeKind.EXECUTION_DIFFERS, self.height, self.view, reason)
-            return
-        self._outbox.notice(NoticeKind.BLOCK_REJECTED, self.height, self.view, reason)
+        else:
+            self._turn_down(NoticeKind.BLOCK_REJECTED, reason)
+
+    def _turn_down(self, kind: NoticeKind, why: str) -> None:
+        self._outbox.notice(kind, self.height, self.view, why)
         if self._voter.can_vote:
             self._ask(View(self.view + 1))
 
@@ -264,7 +269,7 @@ class Instance:
 
     def _check_prepared(self) -> None:
         accepted = self._accepted
-        if accepted is None or not accepted.is_valid or not self._voter.can_vote:
+        if accepted is None or not accepted.is_valid or not self._voter.can_vote or self.decision is not None:
             return
         certificate = self._ballots.prepares.certificate(accepted.view, accepted.block_id, self._committee.quorum)
         vote = self._voter.commit(certificate) if certificate else None
@@ -308,13 +313,7 @@ class Instance:
 
     def find_block(self, block_id: Digest) -> Block | None:
         """Return the block with this id, when this replica holds its body."""
-        words = self._voter.words
-        held = (
-            self._accepted.block if self._accepted else None,
-            self._checking,
-            words.prepare.block if words.prepare else None,
-            words.locked,
-        )
+        held = (self._accepted.block if self._accepted else None, self._checking, *self._voter.words.bodies)
         return next((block for block in held if block is not None and block.id == block_id), None)
 
     def _ask_for(self, block_id: Digest) -> None:
@@ -333,7 +332,7 @@ class Instance:
         if not self._ballots.count_view_change(message, self.view):
             return
         reached = self._ballots.changes.reached(self._committee.one_honest)
-        if reached > self._voter.words.asked:
+        if reached > self._voter.words.asked and self.decision is None:
             self._ask(reached)
         self._check_open()
 
@@ -392,6 +391,5 @@ class Instance:
 
     def _has_reason(self) -> bool:
         """Tell whether a block may be expected: work, a proposal, a prepared block, or one honest member's word."""
-        if self._work or self._accepted is not None or self._demanded() is not None:
-            return True
-        return len(self._ballots.voters()) >= self._committee.one_honest
+        expected = self._work or self._accepted is not None or self._demanded() is not None
+        return expected or len(self._ballots.voters()) >= self._committee.one_honest

@@ -42,6 +42,13 @@ class Accepted:
     is_valid: bool | None = None
     """None until it has been validated."""
 
+    def may_be_turned_down(self, committee: Committee) -> bool:
+        """Tell whether a valid block may be refused for what it passes over (R10): a new one, in the first f views.
+
+        Of f + 1 primaries one is honest, so a height loses f views at the most to anybody's suspicion.
+        """
+        return not self.prepared_before and self.view + 1 < committee.one_honest
+
 
 @dataclass(frozen=True, slots=True)
 class Position:

@@ -110,6 +110,11 @@ class OwnWords:
         """No vote is allowed in a view below this one."""
         return View(max(self.view, self.view_change.view if self.view_change else 0))
 
+    @property
+    def bodies(self) -> tuple[Block | None, Block | None]:
+        """The blocks that it keeps: the one it prepared last and the one it committed to last."""
+        return self.prepare.block if self.prepare else None, self.locked
+
     def add(self, record: SafetyRecord) -> None:
         """Take one more word, in the order in which they were spoken.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from consensus import Awaited, Standing
 from ledger.validators import ValidatorSet
 from node.clocks import clock_reasons
+from node.overlooked import passed_over
 from node.reason import Reason, listed
 from node.round_reasons import closed_rounds, open_rounds
 from node.space import free_bytes, space_reasons
@@ -43,6 +44,7 @@ def reasons_of(node: Node, links: Sequence[PeerLink]) -> tuple[Reason, ...]:
         quorum_reasons(links, validators),
         height_reasons(node.driver.standing, validators, node.driver.waiting_ms),
         sync_reasons(node.core.sync, node.config.sync.snapshot),
+        passed_over(node.driver.turned_down, time_ns() // 1_000_000),
         _signing(node),
         _divergence(node.results.divergent),
         clock_reasons(links, parameters.clock_drift_ms_max),

@@ -48,12 +48,13 @@ from consensus import (
 )
 from ledger.block import Block, CertifiedBlock
 from ledger.execution import Execution, InvalidBlockError
-from ledger.fields import Height
+from ledger.fields import Height, View
 from node.chain import Chain
 from node.fetched import FetchedBlocks
 from node.inbox import Inbox, Letter
 from node.metrics import NodeMetrics
 from node.network import Network, SafetyStore
+from node.overlooked import TurnedDown
 from node.proposals import Proposals
 from node.sync.snapshot import Snapshot
 from node.sync.sources import NobodyHasItError
@@ -111,6 +112,9 @@ class Driver:
         self._inbox = Inbox()
         self._internal: deque[Event] = deque([Started()])
         self._wake = asyncio.Event()
+        self.turned_down: TurnedDown | None = None
+        """The last proposal that was not waited for, since it passed a transaction over (R10)."""
+
         self._timers: dict[TimerKind, asyncio.TimerHandle] = {}
         self._due: asyncio.TimerHandle | None = None
         self._workers: set[asyncio.Task[None]] = set()
@@ -280,13 +284,23 @@ class Driver:
             self._answer(effect, ok=False, reason=str(error))
             return
         if self._proposals.claims_nothing(block):
-            self._answer(effect, ok=True, reason="")
+            self._approve(effect)
         else:
             self._spawn(self._check_claims(effect))
 
     async def _check_claims(self, effect: ValidateBlock) -> None:
         reason = await self._proposals.wrong_claim(effect.block)
-        self._answer(effect, ok=not reason, reason=reason)
+        if reason:
+            self._answer(effect, ok=False, reason=reason)
+        else:
+            self._approve(effect)
+
+    def _approve(self, effect: ValidateBlock) -> None:
+        header = effect.block.header
+        passes_over = self._proposals.passes_over(effect.block) if effect.fresh else ""
+        self._post(
+            BlockValidated(Height(header.height), effect.view, effect.block.id, ok=True, passes_over=passes_over)
+        )
 
     def _answer(self, effect: ValidateBlock, *, ok: bool, reason: str) -> None:
         header = effect.block.header
@@ -383,7 +397,15 @@ class Driver:
             case Notice(kind, height, view, detail):
                 if kind is NoticeKind.VIEW_CHANGE_ASKED:
                     self._metrics.view_changes.inc()
+                if kind is NoticeKind.TRANSACTION_PASSED_OVER:
+                    self._note_passed_over(height, view, detail)
                 log.info("consensus.notice", kind=kind.value, height=height, view=view, detail=detail)
+
+    def _note_passed_over(self, height: Height, view: View, detail: str) -> None:
+        self._metrics.passed_over.inc()
+        validators = self._chain.validators
+        primary = validators.members[validators.primary(height, view)].name
+        self.turned_down = TurnedDown(self._clock_ms(), height, view, primary, detail)
 
 
 def _worth(effects: Sequence[Effect]) -> Worth:

@@ -127,6 +127,16 @@ class Mempool:
         """Tell whether any transaction could stand in the next block."""
         return any(next_nonce(state, sender) in entry.queue for sender, entry in self._senders.items())
 
+    def heads(self, state: StateReader, count_max: int) -> list[bytes]:
+        """Return the transaction that each sender must come with next, as far as it waits; longest waiting first."""
+        found = (entry.queue.get(next_nonce(state, sender)) for sender, entry in self._senders.items())
+        return list(islice((raw for raw in found if raw is not None), count_max))
+
+    def get(self, identity: Digest) -> bytes | None:
+        """Return a transaction that waits, or None."""
+        entry = self._ids.get(identity)
+        return None if entry is None else self._senders[entry[0]].queue[entry[1]]
+
     def prune(self, state: StateReader) -> None:
         """Forget transactions whose nonce has been used."""
         for sender in list(self._senders):

@@ -101,6 +101,11 @@ class NodeMetrics:
             "foedus_sync_false_answers", "False answers of peers to this node while it caught up.", registry=registry
         )
         self.view_changes = Counter("foedus_view_changes_total", "Views given up.", registry=registry)
+        self.passed_over = Counter(
+            "foedus_transactions_passed_over_total",
+            "Proposals not voted for because they kept a waiting transaction off the chain.",
+            registry=registry,
+        )
         self.evidence = Counter("foedus_evidence_total", "Proven misbehaviour of validators.", registry=registry)
         self.messages_dropped = Counter(
             "foedus_messages_dropped_total", "Consensus messages that were not used.", ["reason"], registry=registry

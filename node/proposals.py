@@ -22,6 +22,7 @@ from ledger.identity import SigningKey
 from ledger.transaction import decode_transaction, sign_transaction
 from node.chain import Chain
 from node.mempool import Mempool
+from node.overlooked import Overlooked
 from node.results import ResultBook
 from node.sync.snapshot import Snapshot
 
@@ -61,10 +62,12 @@ class Proposals:
         self._application = application
         self._key = key
         self._monotonic_s = monotonic_s
+        self._overlooked = Overlooked(mempool, application, monotonic_s=monotonic_s)
         self._follow_rounds()
 
     def has_work(self, now_ms: int) -> bool:
         """Tell whether a block could be built now."""
+        self._overlooked.look(self._chain.state)
         due = self.due_ms()
         return (
             (due is not None and due <= now_ms)
@@ -110,6 +113,11 @@ class Proposals:
                 raise InvalidBlockError(message)
         return execution
 
+    def passes_over(self, block: Block) -> str:
+        """Return which transaction a new proposal keeps off the chain (R10), or ""."""
+        chain = self._chain
+        return self._overlooked.why_not(block, chain.state, chain.parameters)
+
     @staticmethod
     def claims_nothing(block: Block) -> bool:
         """Tell whether a block carries no round result."""
@@ -132,7 +140,9 @@ class Proposals:
         Raises:
             DivergedError: this node executes it differently.
         """
-        execution = self._chain.append(certified, is_verified=lambda one: one in self._mempool or is_signed(one))
+        chain = self._chain
+        self._overlooked.take_block(certified.block, chain.state, chain.parameters)
+        execution = chain.append(certified, is_verified=lambda one: one in self._mempool or is_signed(one))
         self._mempool.prune(execution.state)
         self._follow_rounds()
         return execution

@@ -9,6 +9,7 @@ import msgspec
 REASONS: Final = {
     "quorum.away": "Too few validators can be reached: nothing is decided until more of them are back.",
     "proposal.missing": "The validator whose turn it is has not proposed a block.",
+    "proposal.censoring": "A validator's proposal lost its turn, since it kept a transaction off the chain.",
     "certificate.missing": "Signatures of some validators are missing for a certificate of the next block.",
     "block.missing": "The next block is decided and its bytes have not come.",
     "chain.behind": "The others are further; this node fetches what it lacks.",
