@@ -44,6 +44,12 @@ soak: $(VENV)/fuzzed ## the long tests: simulations and restarts, minutes to hou
 fuzz: $(VENV)/fuzzed ## feed every decoder hostile bytes, a minute each; ARGS="--seconds 600 --target frame"
 	@$(BIN)/python -m tests.fuzz $(or $(ARGS),--seconds 60)
 
+SEEDS ?= 300
+N ?= 4,7,10
+.PHONY: simulate
+simulate: $(VENV)/tested ## whole nodes on virtual time under faults; SEEDS=300 N=4,7,10, more options by ARGS="--help"
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --n $(N) $(ARGS)
+
 .PHONY: clean
 clean: ## remove the environment, caches and what a demo left behind
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

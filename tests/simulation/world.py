@@ -17,6 +17,7 @@ from tests.simulation.checkers import BrokenPromiseError, ChainChecker, Signatur
 from tests.simulation.liars import Liar, make_liars
 from tests.simulation.node import Node
 from tests.simulation.scenario import US, Crash, Partition, Scenario
+from tests.simulation.signatures import remembered
 
 RECOVERY_US = 60_000 * US
 """Progress is due within so much virtual time after the faults stop."""
@@ -36,6 +37,8 @@ class Outcome:
     """When all was well again, after the faults had stopped."""
 
     messages: int
+    crash_points: int
+    """Power cuts between two effects."""
 
 
 class Simulation:
@@ -47,6 +50,7 @@ class Simulation:
         self.now_us = 0
         self.slow_validation = scenario.slow_validation
         self.messages = 0
+        self.crash_points = 0
         self.log: list[str] | None = None
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
@@ -56,7 +60,7 @@ class Simulation:
         validators = toy.validator_set(keys)
         liars = dict(scenario.liars)
         self.honest = [
-            Node(self, f"v{index}", key, validators, scenario.skew_ms[index])
+            Node(self, f"v{index}", key, validators, scenario.skew_ms[index], scenario.fsync_us[index])
             for index, key in enumerate(keys)
             if index not in liars
         ]
@@ -72,6 +76,10 @@ class Simulation:
 
     def run(self) -> Outcome:
         """Run until everything submitted is final everywhere, or a promise is broken."""
+        with remembered():
+            return self._run()
+
+    def _run(self) -> Outcome:
         scenario = self.scenario
         for node in self.nodes:
             self.at(self.dice.randrange(200 * US), node.start)
@@ -88,7 +96,8 @@ class Simulation:
                 f"no progress in {RECOVERY_US // US} ms after the faults stopped: {self._summary()}"
             )
         self._require_bounded()
-        return Outcome(self.chain.height, self._trace.hexdigest(), self.now_us - scenario.faulty_us, self.messages)
+        healed_us = self.now_us - scenario.faulty_us
+        return Outcome(self.chain.height, self._trace.hexdigest(), healed_us, self.messages, self.crash_points)
 
     # What nodes ask of the world
 
@@ -176,12 +185,8 @@ class Simulation:
             receiver.receive(data)
 
     def _can_pass(self, sender: Node, receiver: Node) -> bool:
-        for partition in self._partitions:
-            if partition.begin_us <= self.now_us < partition.end_us:
-                half = partition.half
-                if (self._place(sender) in half) != (self._place(receiver) in half):
-                    return False
-        return True
+        places = self._place(sender), self._place(receiver)
+        return not any(partition.cuts(self.now_us, *places) for partition in self._partitions)
 
     def _place(self, node: Node) -> int:
         return self.nodes.index(node) % self.scenario.n
