@@ -141,6 +141,13 @@ class LoggingSection(Section, frozen=True, kw_only=True):
     """`text` for people, `json` for machines: one object a line."""
 
 
+class RecordingSection(Section, frozen=True, kw_only=True):
+    """`[recording]`: a log of consensus events for `foedus replay`, in `recording` beneath `node.data_dir`."""
+
+    bytes_max: Annotated[int, Meta(ge=0, le=1 << 50)] = 0
+    """How many bytes are kept; 0 records nothing."""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """All settings of one node."""
 
@@ -156,6 +163,7 @@ class Config(Section, frozen=True, kw_only=True):
     payloads: PayloadsSection = PayloadsSection()
     aggregation: AggregationSection = AggregationSection()
     logging: LoggingSection = LoggingSection()
+    recording: RecordingSection = RecordingSection()
 
 
 @dataclass(frozen=True, slots=True)

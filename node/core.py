@@ -31,11 +31,15 @@ from node.metrics import NodeMetrics
 from node.observation import Observation
 from node.payloads import PayloadExchange, PayloadStore
 from node.proposals import Proposals
+from node.recording import Beginning, NoRecorder, Recorder
 from node.repetition import Repetition
 from node.results import ResultBook
+from node.standing import program_version
 from node.sync.checking import CheckedBlock
 from node.transport import GarbageFrameError, Links
 from node.wire import Channel
+
+NO_RECORDER: Final = NoRecorder()
 
 log = structlog.get_logger(__name__)
 
@@ -130,6 +134,7 @@ class Core:
         clock_ms: Callable[[], int],
         on_block: Callable[[CertifiedBlock, Execution], None],
         monotonic_s: Callable[[], float] = perf_counter,
+        recorder: Recorder = NO_RECORDER,
     ) -> None:
         """Put the parts together; routes are registered at `links`, so before these start.
 
@@ -148,6 +153,7 @@ class Core:
             clock_ms: the time of day.
             on_block: told of every block that has become part of the chain.
             monotonic_s: measures how long things take.
+            recorder: told of every step of consensus.
         """
         self.key: Final = key
         self.store: Final = store
@@ -168,8 +174,8 @@ class Core:
         )
         self.repetition: Final = Repetition(links, mempool, self.results, self._primary)
         self.proposals: Final = Proposals(chain, mempool, self.results, application, key, monotonic_s=monotonic_s)
+        self._recorder: Final = recorder
         self.driver: Final = Driver(
-            self._replica(),
             chain,
             self.proposals,
             Network(links, blocks, chain),
@@ -177,6 +183,8 @@ class Core:
             clock_ms=clock_ms,
             on_appended=self._on_appended,
             metrics=metrics,
+            recorder=recorder,
+            make_replica=self._replica,
         )
 
     async def start(self) -> None:
@@ -244,20 +252,22 @@ class Core:
                 self.driver.look_for_work()
 
     def _replica(self) -> Replica:
-        height = self.chain.next_height
-        return Replica(
-            self.chain.chain_id,
-            self.key,
-            self.chain.parameters,
-            self.chain.validators,
-            height=height,
-            parent_id=self.chain.tip_id,
-            safety=self.store.safety(height),
-            boot_epoch=self.store.boot_epoch,
-            tip=self.store.certified_block(self.chain.height),
-            observe_until_ms=self.observation.until_ms,
-            coming=self.chain.coming_validators,
+        chain, height = self.chain, self.chain.next_height
+        beginning = Beginning(
+            program_version(),
+            chain.chain_id,
+            self.key.public_key,
+            chain.parameters,
+            chain.validators,
+            height,
+            chain.tip_id,
+            tuple(self.store.safety(height)),
+            self.store.boot_epoch,
+            self.store.certified_block(chain.height),
+            self.observation.until_ms,
+            chain.coming_validators,
         )
+        return self._recorder.begin(beginning, self.key)
 
     def _primary(self) -> int:
         return self.chain.validators.primary(self.chain.next_height, View(self.driver.view))

@@ -52,6 +52,7 @@ from node.chain import Chain
 from node.fetched import FetchedBlocks
 from node.metrics import NodeMetrics
 from node.proposals import Proposals
+from node.recording import Recorder
 from node.sync.checking import CheckedBlock
 from node.sync.sources import NobodyHasItError
 
@@ -101,9 +102,8 @@ class SafetyStore(Protocol):
 class Driver:
     """Runs one replica."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its ports
         self,
-        replica: Replica,
         chain: Chain,
         proposals: Proposals,
         network: Network,
@@ -112,11 +112,12 @@ class Driver:
         clock_ms: Callable[[], int],
         on_appended: Callable[[CertifiedBlock, Execution], None],
         metrics: NodeMetrics,
+        recorder: Recorder,
+        make_replica: Callable[[], Replica],
     ) -> None:
         """Put the parts together; `run` sets them in motion.
 
         Args:
-            replica: at the chain's next height.
             chain: builds, checks and appends blocks.
             proposals: knows what could stand in the next block.
             network: carries messages.
@@ -124,8 +125,12 @@ class Driver:
             clock_ms: the time of day.
             on_appended: told of every block that has become part of the chain.
             metrics: counts what the replica reports.
+            recorder: told of every step.
+            make_replica: makes one at the chain's next height, and begins the recorder's segment.
         """
-        self._replica = replica
+        self._replica = make_replica()
+        self._make_replica = make_replica
+        self._recorder = recorder
         self._chain = chain
         self._proposals = proposals
         self._network = network
@@ -201,6 +206,13 @@ class Driver:
         finally:
             await self._stop()
 
+    def _begin_anew(self) -> Event:
+        """Go on with a new replica, as after a restart, so that a log can begin: nothing is signed at its height."""
+        for kind in TimerKind:
+            self._cancel(kind)
+        self._replica = self._make_replica()
+        return Started()
+
     async def _next(self) -> Event | None:
         """Return the next event; None when it is the turn of fetched blocks, which alternate with messages."""
         while True:
@@ -216,8 +228,16 @@ class Driver:
             await self._wake.wait()
 
     def _step(self, event: Event) -> None:
-        for effect in self._replica.step(event):
+        if isinstance(event, BlockAppended) and self._may_begin_anew():
+            event = self._begin_anew()
+        effects = self._replica.step(event)
+        self._recorder.take(event, effects)
+        for effect in effects:
             self._carry_out(effect)
+
+    def _may_begin_anew(self) -> bool:
+        """Not while blocks wait to become durable, nor by a replica whose silence would be forgotten."""
+        return self._recorder.is_full and not self._fetched.is_open and not self._replica.is_suspended
 
     async def _stop(self) -> None:
         for handle in self._timers.values():

@@ -25,6 +25,7 @@ from foedus.cli import (
     node,
     participants,
     queries,
+    replay,
     rounds,
     submit,
     tasks,
@@ -57,6 +58,7 @@ for module in (
     facts,
     verify,
     audit,
+    replay,
     completion,
 ):
     module.register(app)

@@ -11,8 +11,9 @@ from ledger.block import CertifiedBlock
 from ledger.certificate import COMMIT, verify_vote
 from ledger.codec import CodecError, decode
 from ledger.digest import Digest
-from ledger.execution import Execution, InvalidBlockError, execute_block, validators_of
+from ledger.execution import Execution, InvalidBlockError, execute_block
 from ledger.fields import Height
+from ledger.reigns import validators_of
 from ledger.transaction import TRANSACTION_BYTES_MAX, decode_transaction, transaction_id
 from node.results import RESULT_VOTE_BYTES_MAX, ROUNDS_REMEMBERED_MAX, ResultVote
 from node.wire import Acknowledged, Channel, decode_payload_frame

@@ -86,7 +86,7 @@ class AirLinks:
         for other in self._air.sites:
             if other.index is not None and other.index != self._site.index:
                 up = other.is_up and self._air.can_pass(self._site, other) and self._air.can_pass(other, self._site)
-                found[other.index] = PeerStatus(other.index, other.name, up, up, 0, 0.0, 0, 0, 0)
+                found[other.index] = PeerStatus(other.index, other.name, up, up, 0, other.name, None, None, 0, 0, 0)
         return [found[index] for index in sorted(found)]
 
     def is_connected(self, peer: int) -> bool:

@@ -21,6 +21,7 @@ from node.mempool import Mempool, MempoolLimits
 from node.metrics import NodeMetrics
 from node.observation import Observation
 from node.payloads import PayloadStore
+from node.recording import Recorder
 from node.transport import GarbageFrameError
 from node.wire import Channel
 from tests.simulation.whole.disk import Disk, DiskFiles, DiskStore
@@ -65,6 +66,10 @@ class World(Air, Protocol):
 
     def sent(self, site: Site, channel: Channel, data: bytes) -> None:
         """Tell what a node says."""
+
+    def recorder_of(self, site: Site) -> Recorder:
+        """Return who is told of a process's steps."""
+        ...
 
     def met(self, site: Site) -> None:
         """Connect a process that has just started with the others."""
@@ -172,6 +177,7 @@ class Process:
         site.process = self
         self.store: Final = DiskStore(disk, self.effect, self._on_durable)
         self.links: Final = AirLinks(world, site, self)
+        self._recorder: Final = world.recorder_of(site)
         files = DiskFiles(disk, self.effect)
         self.payload_store: Final = PayloadStore(
             files, files.open(), bytes_max=QUOTA_BYTES, owner_bytes_max=QUOTA_BYTES // 4
@@ -196,6 +202,7 @@ class Process:
             clock_ms=site.now_ms,
             on_block=self._on_block,
             monotonic_s=world.loop.time,
+            recorder=self._recorder,
         )
 
     def run(self) -> None:
@@ -253,6 +260,7 @@ class Process:
     def end(self) -> None:
         """Stop everything at once."""
         self.is_alive = False
+        self._recorder.close()
         for task in list(self._tasks):
             task.cancel()
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -18,6 +19,8 @@ from ledger.fields import Height
 from ledger.identity import SigningKey
 from ledger.payload import describe
 from ledger.transaction import transaction_id
+from node.core import NO_RECORDER
+from node.recording import FileRecorder, Recorder
 from node.wire import Channel
 from tests.simulation.checkers import BrokenPromiseError, SignatureLedger
 from tests.simulation.scenario import US, Crash, Partition, Scenario
@@ -44,6 +47,8 @@ class WholeSimulation:
         self.scenario = scenario
         self.dice = Random(f"whole run {scenario.seed} {scenario.n}")
         self.log: list[str] | None = None
+        self.record_to: Path | None = None
+        self.record_bytes_max = 1 << 20
         self.messages = 0
         self.crash_points = 0
         self.loop = VirtualLoop()
@@ -146,6 +151,12 @@ class WholeSimulation:
             if other is not site:
                 self.loop.call_later(0.01, self._meet, site, other)
                 self.loop.call_later(0.01, self._meet, other, site)
+
+    def recorder_of(self, site: Site) -> Recorder:
+        """Return who is told of a process's steps: with `record_to`, files."""
+        if self.record_to is None:
+            return NO_RECORDER
+        return FileRecorder(self.record_to / site.name, self.record_bytes_max)
 
     def sent(self, site: Site, channel: Channel, data: bytes) -> None:
         """Check what an honest node says."""
