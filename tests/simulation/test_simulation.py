@@ -12,9 +12,11 @@ from time import monotonic
 import pytest
 
 from consensus import SafetyRecordError
+from tests.simulation import toy
 from tests.simulation.__main__ import run as report_of
 from tests.simulation.checkers import BrokenPromiseError
 from tests.simulation.mutations import MUTATIONS, Mutation
+from tests.simulation.prosecutor import Prosecutor
 from tests.simulation.scenario import LIARS, WHOLE_LIARS, Scenario
 from tests.simulation.shrink import shrink
 from tests.simulation.whole.mutations import WHOLE_MUTATIONS
@@ -45,9 +47,21 @@ def hunt_whole(mutation: Mutation, seeds: int = MUTATION_SEEDS_MAX) -> None:
         WholeSimulation(Scenario.draw(seed, mutation.n, liar=mutation.liar, whole=True)).run()
 
 
-def run_with_two_liars_of_four() -> None:
+FORKING = ((1, "equivocator"), (2, "turncoat"))
+"""f + 1 of four, who split the chain together."""
+
+
+def forked_by_one_liar_too_many(liars: tuple[tuple[int, str], ...]) -> Prosecutor:
+    """Return what is known of the first run that forks."""
     for seed in range(100):
-        Simulation(replace(Scenario.draw(seed, 4), liars=((1, "equivocator"), (2, "turncoat")))).run()
+        simulation = Simulation(replace(Scenario.draw(seed, 4), liars=liars))
+        simulation.prosecutor = prosecutor = Prosecutor(toy.CHAIN_ID, toy.validator_set(toy.signing_keys(4)))
+        try:
+            simulation.run()
+        except BrokenPromiseError as error:
+            if "a fork" in str(error):
+                return prosecutor
+    raise AssertionError("no run forks")
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 10])
@@ -77,10 +91,21 @@ def test_f_lying_nodes_of_a_kind_neither_falsify_nor_stop_the_chain(liar: str) -
         assert run(seed, 4, liar, whole=True).height > 0
 
 
-def test_one_liar_too_many_forks_the_chain_and_the_checker_sees_it() -> None:
-    """Safety holds for f of n and not one more: a simulator that never fails would prove nothing."""
-    with pytest.raises(BrokenPromiseError, match="a fork"):
-        run_with_two_liars_of_four()
+def test_one_liar_too_many_forks_the_chain_and_signed_messages_name_all_of_them() -> None:
+    """Safety holds for f of n and not one more: the checker sees the fork, and evidence convicts f + 1, nobody else."""
+    culprits = forked_by_one_liar_too_many(FORKING).culprits()
+
+    assert culprits == {index for index, _ in FORKING}
+
+
+@pytest.mark.parametrize("liar", LIARS)
+def test_evidence_names_no_honest_validator(liar: str) -> None:
+    for seed in range(3):
+        scenario = Scenario.draw(seed, 4, liar=liar)
+        simulation = Simulation(scenario)
+        simulation.prosecutor = prosecutor = Prosecutor(toy.CHAIN_ID, toy.validator_set(toy.signing_keys(4)))
+        simulation.run()
+        assert prosecutor.culprits() <= dict(scenario.liars).keys()
 
 
 def test_the_same_seed_gives_the_same_trace() -> None:

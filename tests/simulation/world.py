@@ -16,6 +16,7 @@ from tests.simulation import toy
 from tests.simulation.checkers import BrokenPromiseError, ChainChecker, SignatureLedger
 from tests.simulation.liars import Liar, make_liars
 from tests.simulation.node import Node
+from tests.simulation.prosecutor import Prosecutor
 from tests.simulation.scenario import US, Crash, Partition, Scenario
 from tests.simulation.signatures import remembered
 
@@ -52,6 +53,7 @@ class Simulation:
         self.messages = 0
         self.crash_points = 0
         self.log: list[str] | None = None
+        self.prosecutor: Prosecutor | None = None
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._trace = sha256()
@@ -166,6 +168,8 @@ class Simulation:
     # Inside
 
     def _post(self, sender: Node, receiver: Node, data: bytes) -> None:
+        if self.prosecutor is not None:
+            self.prosecutor.hear(data)
         if not isinstance(sender, Liar) and sender.index is not None:
             self.signatures.sent(sender.index, data)
         self.messages += 1
