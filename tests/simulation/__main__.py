@@ -58,7 +58,7 @@ def main() -> int:
     if args.scenario is not None:
         return _show(msgspec.json.decode(args.scenario, type=Scenario), whole=whole, verbose=True)
     sizes = [int(n) for n in args.n.split(",")]
-    draw = partial(Scenario.draw, liar=args.liar, whole=whole)
+    draw = partial(Scenario.draw, liar=args.liar, whole=whole, storm=args.storm)
     if args.seed is not None:
         return _show(draw(args.seed, sizes[0]), whole=whole, verbose=args.verbose)
     scenarios = (draw(seed, n) for seed in range(args.first, args.first + args.seeds) for n in sizes)
@@ -91,6 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--n", default="4,7,10", help="numbers of validators")
     parser.add_argument("--liar", choices=WHOLE_LIARS, help="f liars of this kind")
     parser.add_argument("--replicas", action="store_true", help="bare replicas with a toy application")
+    parser.add_argument("--storm", action="store_true", help="a power cut of each node every tenth of a second")
     parser.add_argument("--scenario", help="run this scenario (JSON, as printed) and show its trace")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=float, default=0, help="begin no more runs after so long; 0 for no bound")

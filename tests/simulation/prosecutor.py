@@ -80,14 +80,15 @@ class Prosecutor:
     def culprits(self) -> set[int]:
         """Return whoever is proven to have lied; a proof that does not hold charges nobody."""
         proven = set()
-        for proof in self._charges():
+        for proof in self.charges():
             try:
                 proven |= {offence.validator for offence in offences(self._chain_id, self._validators, proof)}
             except EvidenceError:
                 continue  # somebody forged a word in another one's name
         return proven
 
-    def _charges(self) -> Iterator[Proof]:
+    def charges(self) -> Iterator[Proof]:
+        """Yield what contradicts itself; whether it proves anything is for `ledger.evidence` to say."""
         for (validator, height), votes in self._votes.items():
             for (one, first), (other, second) in combinations(votes.items(), 2):
                 if one[0] == other[0] and one[2] != other[2]:

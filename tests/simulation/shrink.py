@@ -44,6 +44,7 @@ def _simpler(scenario: Scenario) -> Iterator[Scenario]:
     yield from (replace(scenario, crashes=fewer) for fewer in _fewer(scenario.crashes))
     yield from (replace(scenario, partitions=fewer) for fewer in _fewer(scenario.partitions))
     yield from (replace(scenario, liars=fewer) for fewer in _fewer(scenario.liars))
+    yield from (replace(scenario, changes=fewer) for fewer in _fewer(scenario.changes))
     calm = replace(scenario, drop=0.0, duplicate=0.0, slow=0.0, slow_validation=0.0, siege=0.0, followers=0)
     even = replace(scenario, skew_ms=(0,) * len(scenario.skew_ms), fsync_us=(0,) * len(scenario.fsync_us))
     milder = (

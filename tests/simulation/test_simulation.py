@@ -12,13 +12,15 @@ from time import monotonic
 import pytest
 
 from consensus import SafetyRecordError
+from ledger.reigns import validators_of
 from tests.simulation import toy
 from tests.simulation.__main__ import run as report_of
 from tests.simulation.checkers import BrokenPromiseError
 from tests.simulation.mutations import MUTATIONS, Mutation
 from tests.simulation.prosecutor import Prosecutor
-from tests.simulation.scenario import LIARS, WHOLE_LIARS, Scenario
+from tests.simulation.scenario import LIARS, WHOLE_LIARS, Change, Scenario
 from tests.simulation.shrink import shrink
+from tests.simulation.whole.consortium import consortium_of
 from tests.simulation.whole.mutations import WHOLE_MUTATIONS
 from tests.simulation.whole.world import WholeSimulation
 from tests.simulation.world import Outcome, Simulation
@@ -89,6 +91,27 @@ def test_whole_nodes_agree_on_blocks_and_models_whatever_the_network_and_the_dis
 def test_f_lying_nodes_of_a_kind_neither_falsify_nor_stop_the_chain(liar: str) -> None:
     for seed in range(2):
         assert run(seed, 4, liar, whole=True).height > 0
+
+
+@pytest.mark.parametrize("change", [Change(900_000, "rotate", 0), Change(900_000, "remove", 3)])
+def test_the_set_of_validators_changes_while_nodes_crash_and_links_fail(change: Change) -> None:
+    for seed in (1, 2):
+        scenario = replace(Scenario.draw(seed, 4, whole=True), liars=(), changes=(change,))
+        simulation = WholeSimulation(scenario)
+        simulation.run()
+        assert simulation.changes.are_done
+        assert validators_of(simulation.chain.state) != consortium_of(4).validators
+
+
+def test_evidence_of_what_travelled_takes_the_seat_of_a_liar() -> None:
+    seated = set()
+    for seed in range(6):
+        scenario = Scenario.draw(seed, 4, liar="turncoat", whole=True)
+        simulation = WholeSimulation(replace(scenario, changes=(Change(900_000, "convict", 0),)))
+        simulation.run()
+        assert simulation.changes.are_done
+        seated.add(len(validators_of(simulation.chain.state)))
+    assert 3 in seated
 
 
 def test_one_liar_too_many_forks_the_chain_and_signed_messages_name_all_of_them() -> None:

@@ -55,18 +55,20 @@ class Lie:
     @property
     def members(self) -> Sequence[int]:
         """All other validators."""
-        return sorted({other.index for other in self.site.world.sites if other.index not in {None, self.site.index}})
+        members = self.site.core.chain.validators.members
+        return [index for index, member in enumerate(members) if member.name != self.site.name]
 
     def broadcast(self, channel: Channel, data: bytes) -> None:
         """Send to everybody with another identity, followers too; relays may bring it back."""
         for other in self.site.world.sites:
-            if other is not self.site and other.index != self.site.index:
+            if other.name != self.site.name:
                 self.site.world.post(self.site, other, channel, data)
 
     def send(self, peer: int, channel: Channel, data: bytes) -> None:
         """Send to one identity."""
+        name = self.site.core.chain.validators.members[peer].name
         for other in self.site.world.sites:
-            if other.index == peer:
+            if other.name == name:
                 self.site.world.post(self.site, other, channel, data)
 
     def hear(self, channel: Channel, data: bytes) -> None:

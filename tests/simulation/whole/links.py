@@ -75,19 +75,18 @@ class AirLinks:
     def send(self, peer: int, channel: Channel, data: bytes) -> None:
         """Send to one."""
         self._require_fits(data)
-        assert peer != self._site.index, "nobody sends to itself"
+        assert self._process.name_of(peer) != self._site.name, "nobody sends to itself"
         self._process.effect(f"send {channel.name}")
         self._process.say(channel, data)
         self._site.lie.send(peer, channel, data)
 
     def peers(self) -> list[PeerStatus]:
         """Return all other validators."""
-        found = {}
-        for other in self._air.sites:
-            if other.index is not None and other.index != self._site.index:
-                up = other.is_up and self._air.can_pass(self._site, other) and self._air.can_pass(other, self._site)
-                found[other.index] = PeerStatus(other.index, other.name, up, up, 0, other.name, None, None, 0, 0, 0)
-        return [found[index] for index in sorted(found)]
+        return [
+            self._status(index, member.name)
+            for index, member in enumerate(self._process.chain.validators.members)
+            if member.name != self._site.name
+        ]
 
     def is_connected(self, peer: int) -> bool:
         """Tell whether a validator can be heard and hears."""
@@ -95,7 +94,7 @@ class AirLinks:
 
     def is_dialable(self, peer: int) -> bool:
         """Everybody has an address."""
-        return peer != self._site.index
+        return self._process.name_of(peer) != self._site.name
 
     async def fetch(self, peer: int, path: str, *, bytes_max: int) -> bytes:
         """GET `path`."""
@@ -128,7 +127,7 @@ class AirLinks:
 
     async def _request(self, method: str, peer: int, path: str, body: bytes) -> bytes:
         self._process.effect(f"{method} bulk")
-        other = next((site for site in self._air.sites if site.index == peer), None)
+        other = self._site_of(self._process.name_of(peer))
         takes_s = self._air.round_trip_s()
         await asyncio.sleep(takes_s if takes_s is not None else 1.0)
         if takes_s is None or other is None or not other.is_up or not self._can_talk(other):
@@ -143,6 +142,14 @@ class AirLinks:
         if status != 200:
             raise PeerRefusedError(peer=str(peer), path=path, reason="refused", status=status)
         return answer
+
+    def _site_of(self, name: str) -> Site | None:
+        return next((site for site in self._air.sites if site.name == name), None)
+
+    def _status(self, index: int, name: str) -> PeerStatus:
+        other = self._site_of(name)
+        up = other is not None and other.is_up and self._can_talk(other)
+        return PeerStatus(index, name, up, up, 0, name, None, None, 0, 0, 0)
 
     def _can_talk(self, other: Site) -> bool:
         return self._air.can_pass(self._site, other) and self._air.can_pass(other, self._site)

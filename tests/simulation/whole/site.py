@@ -92,7 +92,10 @@ class Site:
         self.world: Final = world
         self.name: Final = name
         self.index: Final = index
-        self.key: Final = key
+        self.key = key
+        self.next_key: SigningKey | None = None
+        """The node's, once the chain says so."""
+
         self.trainer: Final = trainer
         self.disk: Final = Disk()
         self.effects_left: int | None = None
@@ -104,8 +107,10 @@ class Site:
         """Where partitions cut; twins share one."""
 
         self.process: Process | None = None
-        self.lie: Lie
-        self.is_liar = False
+        self.truth: Lie
+        """Passes everything on."""
+
+        self.deceit: Lie | None = None
         self._skew_ms = skew_ms
         self._fsync_s = fsync_us / 1_000_000
 
@@ -113,6 +118,19 @@ class Site:
     def is_up(self) -> bool:
         """Tell whether a process runs."""
         return self.process is not None
+
+    @property
+    def is_liar(self) -> bool:
+        """Tell whether it lies, or would if it still had a seat."""
+        return self.deceit is not None
+
+    @property
+    def lie(self) -> Lie:
+        """What is between the node and the network now: whoever has lost its seat has nothing to lie with."""
+        process = self.process
+        if self.deceit is None or process is None:
+            return self.truth
+        return self.truth if process.chain.validators.index_of(self.key.public_key) is None else self.deceit
 
     @property
     def core(self) -> Core:
@@ -154,6 +172,14 @@ class Site:
             process.end()
         self.world.loop.call_later(self.down_us / 1_000_000, self.start)
 
+    def renew(self) -> None:
+        """Start again with the new key, as an operator does when the chain has taken it."""
+        if self.process is None or self.next_key is None:
+            return
+        self.process.end()
+        self.process, self.key, self.next_key = None, self.next_key, None
+        self.start()
+
     def _take(self, sender: Site, channel: Channel, data: bytes) -> None:
         self.lie.hear(channel, data)
         try:
@@ -183,6 +209,7 @@ class Process:
             files, files.open(), bytes_max=QUOTA_BYTES, owner_bytes_max=QUOTA_BYTES // 4
         )
         chain = Chain(self.store, APPLICATION, document.chain_id, world.genesis_state, document.time_ms)
+        self.chain: Final = chain
         for record in self.store.safety(chain.next_height):
             world.persisted(site, record)
         world.started(site, chain.height)
@@ -228,6 +255,10 @@ class Process:
         context = copy_context()
         context.run(OWNER.set, self)
         return context.run(call, *args, **options)
+
+    def name_of(self, peer: int) -> str:
+        """Return who an index stands for, in the set in force here."""
+        return self.chain.validators.members[peer].name
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
         """Take a task that was made on this process's behalf."""

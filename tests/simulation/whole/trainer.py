@@ -13,6 +13,7 @@ from fl.grid import update_to_bytes
 from fl.records import EvaluationReport, RoundState, UpdateSubmission
 from fl.state import present, round_of, task_of
 from ledger.application import RefusalError
+from ledger.certificate import CertificateError
 from ledger.codec import Record, encode
 from ledger.digest import digest
 from ledger.execution import next_nonce
@@ -44,6 +45,8 @@ async def train(process: Process, key: SigningKey) -> None:
                     await _contribute(process, key, current)
             except (TimeoutError, PayloadError):
                 continue
+            except CertificateError:
+                await asyncio.sleep(LOOK_S)  # its node is no validator any more: nobody spreads what it trains
         await _a_block(process)
 
 

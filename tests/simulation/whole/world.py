@@ -25,6 +25,7 @@ from node.wire import Channel
 from tests.simulation.checkers import BrokenPromiseError, SignatureLedger
 from tests.simulation.scenario import US, Crash, Partition, Scenario
 from tests.simulation.signatures import remembered
+from tests.simulation.whole.changes import Changes
 from tests.simulation.whole.checkers import StatementLedger, WholeChainChecker, require_bounded
 from tests.simulation.whole.consortium import consortium_of
 from tests.simulation.whole.lies import Lie, lie_of
@@ -72,6 +73,7 @@ class WholeSimulation:
         self.statements: Final = StatementLedger()
         self._know_payloads()
         self.chain: Final = WholeChainChecker(consortium, self.honest, self.payloads)
+        self.changes: Final = Changes(self, consortium)
 
     def run(self) -> Outcome:
         """Run until all is final everywhere and a new model is certified, or a promise is broken."""
@@ -102,6 +104,8 @@ class WholeSimulation:
     def post(self, sender: Site, receiver: Site, channel: Channel, data: bytes) -> None:
         """Carry a frame, or lose it."""
         self.messages += 1
+        if channel is Channel.CONSENSUS:
+            self.changes.hear(data)
         scenario, dice, faulty = self.scenario, self.dice, self._is_faulty
         if not self.can_pass(sender, receiver) or (faulty and dice.random() < scenario.drop):
             return
@@ -132,6 +136,8 @@ class WholeSimulation:
         if site.is_liar:
             self.loop.call_soon(site.lie.block)
             return
+        if site.next_key is not None and site.core.chain.validators.index_of(site.next_key.public_key) is not None:
+            self.loop.call_soon(site.renew)
         is_first = height > self.chain.height
         self._checked(self.chain.append, site, certified)
         if is_first and self._is_faulty and self.dice.random() < self.scenario.siege:
@@ -191,6 +197,8 @@ class WholeSimulation:
             loop.call_later(crash.time_us / 1_000_000, self._plan, crash)
         for partition in scenario.partitions:
             loop.call_later(partition.end_us / 1_000_000 + 0.01, self._meet_again)
+        for change in scenario.changes:
+            loop.call_later(change.time_us / 1_000_000, self.changes.begin, change)
         faulty_s = scenario.faulty_us / 1_000_000
         await self._until(faulty_s, lambda: False)
         self._heal()
@@ -240,8 +248,8 @@ class WholeSimulation:
         skew_ms = 0 if index is None else scenario.skew_ms[index]
         fsync_us = 0 if index is None else scenario.fsync_us[index]
         site = Site(self, name, index, key, trainer, skew_ms=skew_ms, fsync_us=fsync_us)
-        site.is_liar = kind is not None
-        site.lie = Lie(site) if kind is None else lie_of(site, kind)
+        site.truth = Lie(site)
+        site.deceit = None if kind is None else lie_of(site, kind)
         site.place = twin if index is None else index
         self.sites.append(site)
 
@@ -264,8 +272,12 @@ class WholeSimulation:
             receiver.receive(sender, channel, data)
 
     def _meet(self, site: Site, other: Site) -> None:
-        if site.process is not None and other.is_up and other.index is not None and other.index != site.index:
-            site.process.within(site.core.on_peer_connected, other.index)
+        if site.process is None or not other.is_up or other.name == site.name:
+            return
+        members = site.process.chain.validators.members
+        index = next((index for index, member in enumerate(members) if member.name == other.name), None)
+        if index is not None:
+            site.process.within(site.core.on_peer_connected, index)
 
     def _meet_again(self) -> None:
         for site in self.sites:
@@ -305,6 +317,7 @@ class WholeSimulation:
             bool(self._final)
             and self.chain.committed.issuperset(self._final)
             and (self.chain.models > models or self._is_finished())
+            and self.changes.are_done
             and all(site.is_up and site.core.chain.height == top for site in self.honest)
         )
 
