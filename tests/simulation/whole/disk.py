@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -78,6 +79,9 @@ class DiskStore:
         self._disk: Final = disk
         self._effect: Final = effect
         self._on_safe: Final = on_safe
+        self.in_batch = False
+        """Whether blocks that are appended are not durable at once."""
+
         self._blocks: list[bytes] = []
         self._state: dict[bytes, bytes] = {}
         self._safety: dict[int, list[bytes]] = {}
@@ -108,6 +112,16 @@ class DiskStore:
         assert certified.block.header.height == len(self._blocks) + 1, "blocks are appended one after the other"
         self._keep("block", encode(certified), list(execution.changes.items()))
 
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Let the blocks that are appended inside become durable together, before anything is signed or at the end."""
+        self.in_batch = True
+        try:
+            yield
+        finally:
+            self.in_batch = False
+        self._sync("batch")
+
     def persist_safety(self, height: Height, records: Sequence[bytes]) -> None:
         """Keep what consensus is about to say in one frame."""
         self._keep("safety", height, list(records))
@@ -122,6 +136,11 @@ class DiskStore:
         if not 1 <= height <= len(self._blocks):
             return None
         return decode(self._blocks[height - 1], CertifiedBlock, bytes_max=CERTIFIED_BLOCK_BYTES_MAX)
+
+    @property
+    def blocks_from(self) -> Height:
+        """Every block is here."""
+        return Height(1)
 
     def encoded_blocks(self, from_height: Height, *, limit: int, bytes_max: int) -> list[bytes]:
         """Return encoded blocks from a height on."""
@@ -140,9 +159,14 @@ class DiskStore:
         body = msgspec.msgpack.encode(parts)
         self._effect(f"write {parts[0]}")
         self._disk.write(body)
-        self._effect(f"sync {parts[0]}")
-        self._disk.sync()
+        if not (self.in_batch and parts[0] == "block"):
+            self._sync(str(parts[0]))
         self._take(msgspec.msgpack.decode(body))
+
+    def _sync(self, what: str) -> None:
+        if self._disk.unsynced:
+            self._effect(f"sync {what}")
+            self._disk.sync()
 
     def _take(self, parts: list[Any]) -> None:
         match parts:

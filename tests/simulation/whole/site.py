@@ -138,6 +138,11 @@ class Site:
         assert self.process is not None, "only a site that is up has a process"
         return self.process.core
 
+    @property
+    def is_in_batch(self) -> bool:
+        """Tell whether it appends fetched blocks, which become durable together: all of them are kept elsewhere."""
+        return self.process is not None and self.process.store.in_batch
+
     def now_ms(self) -> int:
         """What this node's clock shows."""
         return self.world.document.time_ms + 1_000 + round(self.world.loop.time() * 1_000) + self._skew_ms
