@@ -49,6 +49,12 @@ spec: $(VENV)/tested ## check the specification of consensus, and consensus agai
 	@command -v npm >/dev/null || { echo "spec: skipped, since there is no npm to install its simulator with"; exit 0; }; \
 	  $(MAKE) --no-print-directory $(VENV)/specified && $(BIN)/python -m tests.specification $(ARGS)
 
+SEEDS ?= 300
+N ?= 4,7,10
+.PHONY: simulate
+simulate: $(VENV)/tested ## whole nodes on virtual time under faults; SEEDS=300 N=4,7,10, more options by ARGS="--help"
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --n $(N) $(ARGS)
+
 .PHONY: clean
 clean: ## remove the environment, caches and what a demo left behind
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -28,7 +28,7 @@ from ledger.certificate import (
 from ledger.codec import encode
 from ledger.digest import Digest
 from ledger.fields import Height, View
-from ledger.identity import PublicKey, SigningKey, verify
+from ledger.identity import PublicKey, Signer, verify
 from ledger.validators import ValidatorSet
 from ledger.view_change import view_change_message
 
@@ -43,7 +43,7 @@ VERIFIED_CERTIFICATES_MAX: Final = 8
 class Committee:
     """The validator set of one height, this replica's key, and the chain they sign for."""
 
-    def __init__(self, chain_id: Digest, validators: ValidatorSet, key: SigningKey) -> None:
+    def __init__(self, chain_id: Digest, validators: ValidatorSet, key: Signer) -> None:
         """Take the set that decides a height; `key` may be no member's."""
         self.chain_id: Final = chain_id
         self.validators: Final = validators

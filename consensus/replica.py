@@ -55,7 +55,7 @@ from ledger.certificate import PREPARE, CertificateError
 from ledger.codec import CodecError
 from ledger.digest import Digest
 from ledger.fields import Height, View
-from ledger.identity import SigningKey
+from ledger.identity import Signer
 from ledger.parameters import ConsensusParameters
 from ledger.validators import ValidatorSet
 
@@ -72,7 +72,7 @@ class Replica:
     def __init__(  # noqa: PLR0913 - all that a restart must bring back
         self,
         chain_id: Digest,
-        key: SigningKey,
+        key: Signer,
         parameters: ConsensusParameters,
         validators: ValidatorSet,
         *,
@@ -154,6 +154,11 @@ class Replica:
     def standing(self) -> Standing:
         """Tell what the height that is being decided waits for."""
         return self._instance.standing(self._catch_up.goal)
+
+    @property
+    def is_suspended(self) -> bool:
+        """Tell whether it is silent because of what it may have signed elsewhere or before."""
+        return self._is_suspended(self.height) or self._voter.lost_at is not None
 
     def step(self, event: Event) -> list[Effect]:
         """Take one event; return the effects to carry out, in this order.

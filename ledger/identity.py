@@ -6,7 +6,7 @@ same signatures for valid: it refuses non-canonical scalars and points of small 
 
 from __future__ import annotations
 
-from typing import Final, NewType
+from typing import Final, NewType, Protocol
 
 import nacl.bindings
 import nacl.exceptions
@@ -56,6 +56,19 @@ class SigningKey:
     def __repr__(self) -> str:
         """Show whose key it is, never the secret."""
         return f"SigningKey(public_key={self.public_key.hex()})"
+
+
+class Signer(Protocol):
+    """Whatever signs as `SigningKey` does, wherever the secret is."""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """Whose signatures these are."""
+        ...
+
+    def sign(self, domain: str, chain_id: Digest, message: bytes) -> Signature:
+        """Sign `message` as a `domain` of the chain `chain_id`."""
+        ...
 
 
 def signing_input(domain: str, chain_id: Digest, message: bytes) -> bytes:

@@ -159,6 +159,13 @@ class LoggingSection(Section, frozen=True, kw_only=True):
     """`text` for people, `json` for machines: one object a line."""
 
 
+class RecordingSection(Section, frozen=True, kw_only=True):
+    """`[recording]`: a log of consensus events for `foedus replay`, in `recording` beneath `node.data_dir`."""
+
+    bytes_max: Annotated[int, Meta(ge=0, le=1 << 50)] = 0
+    """How many bytes are kept; 0 records nothing."""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """All settings of one node."""
 
@@ -176,6 +183,7 @@ class Config(Section, frozen=True, kw_only=True):
     sync: SyncSection = SyncSection()
     aggregation: AggregationSection = AggregationSection()
     logging: LoggingSection = LoggingSection()
+    recording: RecordingSection = RecordingSection()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,10 @@ from node.network import SafetyStore
 from node.observation import Observation
 from node.payloads import PayloadExchange, PayloadStore
 from node.proposals import Proposals
+from node.recording import Beginning, NoRecorder, Recorder
 from node.repetition import Repetition
 from node.results import ResultBook
+from node.standing import program_version
 from node.sync.checking import CheckedBlock
 from node.sync.headers import HeaderExchange
 from node.sync.progress import SyncProgress
@@ -47,6 +49,7 @@ _FALSE: Final = frozenset(
     {"transaction.bad_signature", "transaction.unknown_sender", "transaction.unknown_kind", "transaction.malformed"}
 )
 """Reasons for which no honest node passes a transaction on."""
+NO_RECORDER: Final = NoRecorder()
 
 log = structlog.get_logger(__name__)
 
@@ -157,6 +160,7 @@ class Core:
         monotonic_s: Callable[[], float] = perf_counter,
         on_cost: Callable[[bytes, float, Worth], None] = lambda *_: None,
         on_garbage: Callable[[bytes, str], None] = lambda *_: None,
+        recorder: Recorder = NO_RECORDER,
     ) -> None:
         """Put the parts together; routes are registered at `links`, so before these start.
 
@@ -178,6 +182,7 @@ class Core:
             snapshot_use: when one may.
             monotonic_s: measures how long things take.
             on_cost, on_garbage: see `Driver`.
+            recorder: told of every step of consensus.
         """
         self.key: Final = key
         self.store: Final = store
@@ -199,10 +204,10 @@ class Core:
         )
         self.repetition: Final = Repetition(links, mempool, self.results, self._primary)
         self.proposals: Final = Proposals(chain, mempool, self.results, application, key, monotonic_s=monotonic_s)
+        self._recorder: Final = recorder
         self.sync: Final = SyncProgress(monotonic_s)
         self.snapshots: Final = self._snapshot_fetcher(snapshot_use)
         self.driver: Final = Driver(
-            self._replica(),
             chain,
             self.proposals,
             Network(links, blocks, chain, self.snapshots),
@@ -213,6 +218,8 @@ class Core:
             metrics=metrics,
             on_cost=on_cost,
             on_garbage=on_garbage,
+            recorder=recorder,
+            make_replica=self._replica,
         )
 
     async def start(self) -> None:
@@ -289,20 +296,22 @@ class Core:
         return Worth.USEFUL if new else Worth.KNOWN
 
     def _replica(self) -> Replica:
-        height = self.chain.next_height
-        return Replica(
-            self.chain.chain_id,
-            self.key,
-            self.chain.parameters,
-            self.chain.validators,
-            height=height,
-            parent_id=self.chain.tip_id,
-            safety=self.store.safety(height),
-            boot_epoch=self.store.boot_epoch,
-            tip=self.store.certified_block(self.chain.height),
-            observe_until_ms=self.observation.until_ms,
-            coming=self.chain.coming_validators,
+        chain, height = self.chain, self.chain.next_height
+        beginning = Beginning(
+            program_version(),
+            chain.chain_id,
+            self.key.public_key,
+            chain.parameters,
+            chain.validators,
+            height,
+            chain.tip_id,
+            tuple(self.store.safety(height)),
+            self.store.boot_epoch,
+            self.store.certified_block(chain.height),
+            self.observation.until_ms,
+            chain.coming_validators,
         )
+        return self._recorder.begin(beginning, self.key)
 
     def _snapshot_fetcher(self, use: SnapshotUse) -> Snapshots:
         chain, links, blocks = self.chain, self._links, self.blocks

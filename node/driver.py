@@ -56,6 +56,7 @@ from node.metrics import NodeMetrics
 from node.network import Network, SafetyStore
 from node.overlooked import TurnedDown
 from node.proposals import Proposals
+from node.recording import Recorder
 from node.sync.snapshot import Snapshot
 from node.sync.sources import NobodyHasItError
 from node.transport import Worth
@@ -68,9 +69,8 @@ log = structlog.get_logger(__name__)
 class Driver:
     """Runs one replica."""
 
-    def __init__(  # noqa: PLR0913 - all that effects go to and events come from
+    def __init__(  # noqa: PLR0913 - its ports
         self,
-        replica: Replica,
         chain: Chain,
         proposals: Proposals,
         network: Network,
@@ -82,11 +82,12 @@ class Driver:
         metrics: NodeMetrics,
         on_cost: Callable[[bytes, float, Worth], None] = lambda *_: None,
         on_garbage: Callable[[bytes, str], None] = lambda *_: None,
+        recorder: Recorder,
+        make_replica: Callable[[], Replica],
     ) -> None:
         """Put the parts together; `run` sets them in motion.
 
         Args:
-            replica: at the chain's next height.
             chain: builds, checks and appends blocks.
             proposals: knows what could stand in the next block.
             network: carries messages.
@@ -97,8 +98,12 @@ class Driver:
             metrics: counts what the replica reports.
             on_cost: told of the seconds of processor time that a neighbour's message took, and what it was worth.
             on_garbage: told of a neighbour that said as its own what no honest node says.
+            recorder: told of every step.
+            make_replica: makes one at the chain's next height, and begins the recorder's segment.
         """
-        self._replica = replica
+        self._replica = make_replica()
+        self._make_replica = make_replica
+        self._recorder = recorder
         self._chain = chain
         self._proposals = proposals
         self._network = network
@@ -193,6 +198,13 @@ class Driver:
         finally:
             await self._stop()
 
+    def _begin_anew(self) -> Event:
+        """Go on with a new replica, as after a restart, so that a log can begin: nothing is signed at its height."""
+        for kind in TimerKind:
+            self._cancel(kind)
+        self._replica = self._make_replica()
+        return Started()
+
     async def _next(self) -> Event | Letter | Snapshot | None:
         """Return the next event; None when it is the turn of fetched blocks, which alternate with messages."""
         while True:
@@ -209,19 +221,30 @@ class Driver:
             await self._wake.wait()
 
     def _step(self, event: Event | Letter) -> None:
-        effects = self._read(event) if isinstance(event, Letter) else self._replica.step(event)
+        if isinstance(event, BlockAppended) and self._may_begin_anew():
+            event = self._begin_anew()
+        effects = self._read(event) if isinstance(event, Letter) else self._stepped(event)
         for effect in effects:
             self._carry_out(effect)
+
+    def _stepped(self, event: Event) -> list[Effect]:
+        effects = self._replica.step(event)
+        self._recorder.take(event, effects)
+        return effects
 
     def _read(self, letter: Letter) -> list[Effect]:
         """Hand a message to the replica, on its neighbour's account."""
         began_s = thread_time()
-        effects = self._replica.step(MessageReceived(letter.data))
+        effects = self._stepped(MessageReceived(letter.data))
         self._on_cost(letter.via, thread_time() - began_s, _worth(effects))
         for effect in effects:
             if isinstance(effect, Drop) and effect.reason is DropReason.MALFORMED and letter.is_own:
                 self._on_garbage(letter.via, f"no consensus message: {effect.detail}")
         return effects
+
+    def _may_begin_anew(self) -> bool:
+        """Not while blocks wait to become durable, nor by a replica whose silence would be forgotten."""
+        return self._recorder.is_full and not self._fetched.is_open and not self._replica.is_suspended
 
     async def _stop(self) -> None:
         for handle in self._timers.values():

@@ -28,13 +28,14 @@ from node.background import apart_in
 from node.blocks import BlockExchange
 from node.chain import Chain
 from node.config import Config
-from node.core import Core
+from node.core import NO_RECORDER, Core
 from node.listening import listening
 from node.lost_models import lost_models
 from node.mempool import Mempool, MempoolLimits
 from node.metrics import NodeMetrics
 from node.observation import CannotObserveError, Observation
 from node.payloads import PayloadExchange, PayloadStore
+from node.recording import FileRecorder, Recorder
 from node.standing import status_of
 from node.store import Store
 from node.sync.snapshot import Snapshot
@@ -180,9 +181,18 @@ class Node:
             snapshot_use=self.config.sync.snapshot,
             on_cost=self.transport.charge,
             on_garbage=self.transport.blame,
+            recorder=self._recorder(),
         )
         self.driver, self.results, self.exchange = self.core.driver, self.core.results, self.core.exchange
         self._connected_validators = self.chain.validators
+
+    def _recorder(self) -> Recorder:
+        bytes_max = self.config.recording.bytes_max
+        if not bytes_max:
+            return NO_RECORDER
+        recorder = FileRecorder(self.config.node.data_dir / "recording", bytes_max)
+        self._started.callback(recorder.close)
+        return recorder
 
     async def wait(self) -> None:
         """Wait until a part fails.

@@ -26,6 +26,7 @@ from foedus.cli import (
     node,
     participants,
     queries,
+    replay,
     rounds,
     submit,
     tasks,
@@ -59,6 +60,7 @@ for module in (
     facts,
     verify,
     audit,
+    replay,
     completion,
 ):
     module.register(app)

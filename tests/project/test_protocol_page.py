@@ -34,7 +34,7 @@ from tests.project.tree import ROOT
 
 TEXT = PAGE.read_text(encoding="utf-8")
 ROOMS = ("ledger", "fl", "consensus", "genesis", "node")
-OWN_DISK = {"node.payloads", "node.store"}
+OWN_DISK = {"node.payloads", "node.recording", "node.store"}
 """What a node writes for itself is not part of the protocol."""
 
 

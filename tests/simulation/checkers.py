@@ -29,9 +29,13 @@ class SignatureLedger:
     def __init__(self) -> None:
         self._signed: dict[tuple[int, int, int, str], object] = {}
         self._asked: dict[tuple[int, int], int] = {}
+        self._noted: set[tuple[int, bytes]] = set()
 
     def persisted(self, signer: int, data: bytes) -> None:
-        """Note one safety record that an honest validator has on its disk."""
+        """Note one safety record that an honest validator has on its disk; again is no error."""
+        if (signer, data) in self._noted:
+            return
+        self._noted.add((signer, data))
         match decode_record(data):
             case ProposalRecord(message):
                 self._sign(signer, message.height, message.view, "prepare", message.block.id)

@@ -19,6 +19,7 @@ from ledger.certificate import Seal
 from ledger.digest import Digest
 from ledger.fields import Height, View
 from ledger.validators import ValidatorSet
+from tests.simulation.node import Disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,35 +112,36 @@ MUTATIONS: tuple[Mutation, ...] = (
         "vote after VIEW-CHANGE",
         (Voter, "can_vote", property(_can_vote_always)),
         (OwnWords, "_require_not_left", _no_check),
-        seed=0,
+        seed=1,
     ),
     _mutation("persist after send", (Outbox, "take", _take_persisting_last), seed=0),
     _mutation("persist nothing", (Outbox, "persist", _no_check), seed=0),
+    _mutation("forget the fsync", (Disk, "sync", _no_check), seed=0),
     _mutation("quorum 2f + 1", (ValidatorSet, "quorum", property(_quorum_2f_1)), seed=0, n=6),
     _mutation("quorum f + 1", (ValidatorSet, "quorum", property(_quorum_f_1)), seed=0),
     _mutation("duplicate signers count", (committee, "require_quorum", _any_signers), seed=0, liar="equivocator"),
     _mutation(
         "a lower prepared certificate is enough",
         (view_change, "_highest_claim", _lowest_claim),
-        seed=1,
+        seed=20,
         liar="amnesiac",
     ),
     _mutation(
-        "signatures of votes are not verified", (Committee, "is_vote", _one_seal_enough), seed=3, liar="replayer"
+        "signatures of votes are not verified", (Committee, "is_vote", _one_seal_enough), seed=9, liar="replayer"
     ),
     _mutation(
-        "invalid blocks are prepared", (instance.Instance, "_reject", _prepare_anyway), seed=1, liar="equivocator"
+        "invalid blocks are prepared", (instance.Instance, "_reject", _prepare_anyway), seed=3, liar="equivocator"
     ),
-    _mutation("what was prepared is not told", (Voter, "ask", _ask_forgetting), seed=5),
+    _mutation("what was prepared is not told", (Voter, "ask", _ask_forgetting), seed=17),
     _mutation(
         "view-change certificates are not verified",
         (proposal, "require_view_change_certificate", _no_check),
-        seed=37,
+        seed=51,
         liar="amnesiac",
     ),
     _mutation(
-        "any block is accepted in a new view", (proposal, "_require_demanded", _no_check), seed=74, liar="amnesiac"
+        "any block is accepted in a new view", (proposal, "_require_demanded", _no_check), seed=78, liar="amnesiac"
     ),
-    _mutation("the view entered is not written down", (Voter, "enter", _enter_forgetfully), seed=5),
-    _mutation("nothing is said again", (Pace, "say_again", _no_repetition), seed=4),
+    _mutation("the view entered is not written down", (Voter, "enter", _enter_forgetfully), seed=37),
+    _mutation("nothing is said again", (Pace, "say_again", _no_repetition), seed=5),
 )

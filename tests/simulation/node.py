@@ -49,6 +49,7 @@ class World(Protocol):
     dice: Random
     now_us: int
     slow_validation: float
+    crash_points: int
 
     def at(self, delay_us: int, action: Callable[[], None]) -> None:
         """Carry out `action` later."""
@@ -74,18 +75,35 @@ class World(Protocol):
 
 @dataclass(slots=True)
 class Disk:
-    """What a crash leaves: everything that was synced."""
+    """What a crash leaves: everything that was synced, and of what was not a beginning."""
 
     chain: list[CertifiedBlock] = field(default_factory=list)
     tip: toy.Tip = toy.GENESIS
     safety: list[bytes] = field(default_factory=list)
     boot_epoch: int = 0
+    unsynced: list[bytes] = field(default_factory=list)
+
+    def write(self, records: tuple[bytes, ...]) -> None:
+        """Hand safety records to the disk's cache."""
+        self.unsynced.extend(records)
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        self.safety.extend(self.unsynced)
+        self.unsynced.clear()
+
+    def cut_power(self, dice: Random) -> None:
+        """Lose what was not synced; a record that was torn by that counts for lost."""
+        self.safety.extend(self.unsynced[: dice.randint(0, len(self.unsynced))])
+        self.unsynced.clear()
 
 
 class Node:
     """One process, which may die between any two effects and come back with its disk."""
 
-    def __init__(self, world: World, name: str, key: SigningKey, validators: ValidatorSet, skew_ms: int) -> None:
+    def __init__(
+        self, world: World, name: str, key: SigningKey, validators: ValidatorSet, skew_ms: int, fsync_us: int = 0
+    ) -> None:
         self.name = name
         self.key = key
         self.validators = validators
@@ -97,6 +115,8 @@ class Node:
         self.down_us = 0
         self._world = world
         self._skew_ms = skew_ms
+        self._fsync_us = fsync_us
+        self._free_us = 0
         self._life = 0
         self._timers: dict[TimerKind, int] = {}
         self._armed = 0
@@ -118,6 +138,8 @@ class Node:
         disk = self.disk
         disk.boot_epoch += 1
         self._life += 1
+        self._note_safety()
+        self._free_us = 0
         self.is_up = True
         self._timers = {}
         self._replica = Replica(
@@ -136,6 +158,7 @@ class Node:
 
     def crash(self) -> None:
         """Lose everything that is not on the disk."""
+        self.disk.cut_power(self._world.dice)
         self.is_up = False
         self.effects_left = None
         self._replica = None
@@ -157,12 +180,32 @@ class Node:
         """Step the replica and carry the effects out."""
         if not self.is_up:
             return
+        if self._world.now_us < self._free_us:
+            self.later(self._free_us - self._world.now_us, event)
+            return
         self._world.trace(self, event)
-        for effect in self.replica.step(event):
+        self._go_on(self.replica.step(event))
+
+    def _go_on(self, effects: list[Effect]) -> None:
+        for number, effect in enumerate(effects, 1):
             if self._dies(effect):
                 return
             self._world.trace(self, effect)
             self._carry_out(effect)
+            if self._fsync_us and isinstance(effect, Persist) and number < len(effects):
+                self._wait_for_disk(effects[number:])
+                return
+
+    def _wait_for_disk(self, effects: list[Effect]) -> None:
+        """Do nothing else until the disk is done, then go on."""
+        self._free_us = self._world.now_us + self._fsync_us
+        life = self._life
+
+        def action() -> None:
+            if self._life == life and self.is_up:
+                self._go_on(effects)
+
+        self._world.at(self._fsync_us, action)
 
     def later(self, delay_us: int, event: Event) -> None:
         """Step with `event` later, unless the process has died meanwhile."""
@@ -193,8 +236,9 @@ class Node:
         self.effects_left -= 1
         if self.effects_left >= 0:
             return False
+        self._world.crash_points += 1
         if isinstance(effect, Persist):
-            self._write(effect.records[: self._world.dice.randint(0, len(effect.records))])
+            self.disk.write(effect.records)
         self.crash()
         return True
 
@@ -203,7 +247,9 @@ class Node:
         match effect:
             case Persist(height, records):
                 assert height == self.replica.height
-                self._write(records)
+                self.disk.write(records)
+                self.disk.sync()
+                self._note_safety()
             case Broadcast(data):
                 self._world.broadcast(self, data)
             case Send(validator, data):
@@ -241,10 +287,10 @@ class Node:
 
         self._world.at(delay_ms * US, action)
 
-    def _write(self, records: tuple[bytes, ...]) -> None:
-        self.disk.safety.extend(records)
+    def _note_safety(self) -> None:
+        """Tell the world what is on the disk, be it in time or by luck."""
         assert len(self.disk.safety) <= RECORDS_MAX
-        for record in records:
+        for record in self.disk.safety:
             self._world.persisted(self, record)
 
     def _tell_work(self) -> None:

@@ -16,7 +16,9 @@ from tests.simulation import toy
 from tests.simulation.checkers import BrokenPromiseError, ChainChecker, SignatureLedger
 from tests.simulation.liars import Liar, make_liars
 from tests.simulation.node import Node
+from tests.simulation.prosecutor import Prosecutor
 from tests.simulation.scenario import US, Crash, Partition, Scenario
+from tests.simulation.signatures import remembered
 
 RECOVERY_US = 60_000 * US
 """Progress is due within so much virtual time after the faults stop."""
@@ -36,6 +38,8 @@ class Outcome:
     """When all was well again, after the faults had stopped."""
 
     messages: int
+    crash_points: int
+    """Power cuts between two effects."""
 
 
 class Simulation:
@@ -47,7 +51,9 @@ class Simulation:
         self.now_us = 0
         self.slow_validation = scenario.slow_validation
         self.messages = 0
+        self.crash_points = 0
         self.log: list[str] | None = None
+        self.prosecutor: Prosecutor | None = None
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._trace = sha256()
@@ -56,7 +62,7 @@ class Simulation:
         validators = toy.validator_set(keys)
         liars = dict(scenario.liars)
         self.honest = [
-            Node(self, f"v{index}", key, validators, scenario.skew_ms[index])
+            Node(self, f"v{index}", key, validators, scenario.skew_ms[index], scenario.fsync_us[index])
             for index, key in enumerate(keys)
             if index not in liars
         ]
@@ -72,6 +78,10 @@ class Simulation:
 
     def run(self) -> Outcome:
         """Run until everything submitted is final everywhere, or a promise is broken."""
+        with remembered():
+            return self._run()
+
+    def _run(self) -> Outcome:
         scenario = self.scenario
         for node in self.nodes:
             self.at(self.dice.randrange(200 * US), node.start)
@@ -88,7 +98,8 @@ class Simulation:
                 f"no progress in {RECOVERY_US // US} ms after the faults stopped: {self._summary()}"
             )
         self._require_bounded()
-        return Outcome(self.chain.height, self._trace.hexdigest(), self.now_us - scenario.faulty_us, self.messages)
+        healed_us = self.now_us - scenario.faulty_us
+        return Outcome(self.chain.height, self._trace.hexdigest(), healed_us, self.messages, self.crash_points)
 
     # What nodes ask of the world
 
@@ -157,6 +168,8 @@ class Simulation:
     # Inside
 
     def _post(self, sender: Node, receiver: Node, data: bytes) -> None:
+        if self.prosecutor is not None:
+            self.prosecutor.hear(data)
         if not isinstance(sender, Liar) and sender.index is not None:
             self.signatures.sent(sender.index, data)
         self.messages += 1
@@ -176,12 +189,8 @@ class Simulation:
             receiver.receive(data)
 
     def _can_pass(self, sender: Node, receiver: Node) -> bool:
-        for partition in self._partitions:
-            if partition.begin_us <= self.now_us < partition.end_us:
-                half = partition.half
-                if (self._place(sender) in half) != (self._place(receiver) in half):
-                    return False
-        return True
+        places = self._place(sender), self._place(receiver)
+        return not any(partition.cuts(self.now_us, *places) for partition in self._partitions)
 
     def _place(self, node: Node) -> int:
         return self.nodes.index(node) % self.scenario.n
