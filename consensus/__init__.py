@@ -67,6 +67,8 @@ Algorithm", arXiv 2002.03613.
   says so in `BlockValidated`), if it is new and in the first f views of its height: suspicion costs f views at most.
 * Only VIEW-CHANGE and STATUS of a lower height are answered with DECIDED. Late votes are the normal case with n > Q; a
   replica that lags says STATUS with everything it repeats.
+* A height counts when a certificate or f + 1 members prove it. Blocks are fetched on the word of one as well, between
+  two statuses: a replica that missed a change of the validator set can verify no proof of the new set's.
 * A replica that receives an own word it does not know (another process has its key, or its data directory was
   restored) signs nothing until a block of a later height than that word's has been appended.
 

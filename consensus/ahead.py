@@ -89,6 +89,10 @@ class Heights:
         said = sorted(self._seen.values(), reverse=True)[self._one_honest - 1]
         return max(self._proven, said)
 
+    def claimed(self) -> Height:
+        """Return the highest height that any member says, true or not."""
+        return max(self._seen.values())
+
     def sources(self, height: Height) -> tuple[int, ...]:
         """Return the members above `height`, those further ahead first, beginning with another one each time."""
         seen = [self._seen[key] for key in self._keys]

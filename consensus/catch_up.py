@@ -202,6 +202,20 @@ class CatchUp:
             target = min(self._heights.goal() - 1, self.height + FETCH_HEIGHTS_MAX - 1)
             self._outbox.add(FetchBlocks(self.height, Height(max(self.height, target)), sources))
 
+    def look_ahead(self) -> None:
+        """Fetch on the word of single members, where nothing proves it: a later set may have signed their proof.
+
+        Who missed a change of the set can verify no certificate of the new one, and knows too few of its members for
+        f + 1 words. The blocks that come are verified one by one, as all are; a lie costs one fetch between statuses.
+        """
+        if self._fetching_from is not None or self._instance.is_appended or self.is_behind:
+            return
+        sources = self._heights.sources(self.height)
+        if sources:
+            self._fetching_from = self.height
+            last = min(self._heights.claimed() - 1, self.height + FETCH_HEIGHTS_MAX - 1)
+            self._outbox.add(FetchBlocks(self.height, Height(last), sources))
+
     def on_fetch_ended(self) -> None:
         """Go on at once after a fetch that brought something; otherwise wait for the next tick."""
         began, self._fetching_from = self._fetching_from, None

@@ -339,6 +339,7 @@ class Replica:
                 self._on_resend()
             case TimerKind.STATUS:
                 self._catch_up.say_status()
+                self._catch_up.look_ahead()
                 self._arm_status()
 
     def _on_resend(self) -> None:

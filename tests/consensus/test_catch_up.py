@@ -246,6 +246,37 @@ def test_one_liar_cannot_make_anybody_fetch_but_f_plus_1_can() -> None:
     assert (fetch.from_height, fetch.to_height) == (H1, Height(8))
 
 
+def look_around(replica: Replica) -> list[Effect]:
+    return replica.step(TimerExpired(Timer(TimerKind.STATUS, replica.height, replica.view)))
+
+
+def test_the_word_of_one_member_is_looked_into_once_between_two_statuses_and_believed_never() -> None:
+    """Who missed a change of the set can verify no proof of the new set's, and may know one of its members only."""
+    council = Council()
+    replica = council.replica(0)
+    replica.step(Started())
+    receive(replica, council.seats[2].sign_status(Height(9), V0, 1, None))
+
+    (fetch,) = of(look_around(replica), FetchBlocks)
+    again = look_around(replica)
+    replica.step(FetchEnded())
+    later = look_around(replica)
+
+    assert fetch == FetchBlocks(H1, Height(8), (2,))
+    assert not of(again, FetchBlocks), "one fetch at a time"
+    assert of(later, FetchBlocks)
+    assert votes(accept(replica, council.pre_prepare(council.block()))), (
+        "meanwhile it votes: nobody is believed to be ahead"
+    )
+
+
+def test_nobody_fetches_whom_nobody_is_ahead_of() -> None:
+    replica = Council().replica(0)
+    replica.step(Started())
+
+    assert not of(look_around(replica), FetchBlocks)
+
+
 def test_a_status_with_the_certificate_of_this_height_decides_it() -> None:
     council = Council()
     replica, block = council.replica(0), council.block()

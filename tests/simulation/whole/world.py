@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -337,12 +338,11 @@ class WholeSimulation:
             process, site.process = site.process, None
             if process is not None:
                 process.end()
-        self.loop.run_until_complete(_nothing())
+        left = asyncio.all_tasks(self.loop)
+        if left:
+            self.loop.run_until_complete(asyncio.wait(left))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
-
-
-async def _nothing() -> None:
-    """Let cancelled tasks end."""
 
 
 @contextmanager
