@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,7 +17,9 @@ import pytest
 import yaml
 
 from foedus.demo.processes import Processes
+from genesis.document import load_document
 from genesis.local import LocalConsortium, LocalNode
+from genesis.signatures import load_signatures, require_signed
 from ledger.parameters import ConsensusParameters
 from node.metrics import NodeMetrics
 from node.reason import REASONS
@@ -27,7 +30,7 @@ PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 RULES = yaml.safe_load((ROOT / "docs" / "alerts.yml").read_text(encoding="utf-8"))
 ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
 METRICS = set(re.findall(r"^# TYPE (foedus_\w+)", NodeMetrics().render().decode(), re.MULTILINE))
-SECONDS_MAX = 240
+SECONDS_MAX = 600
 SUPERVISOR = """#!/bin/bash
 # What systemd does with the unit on the page, as far as the page asks for it.
 set -e
@@ -128,6 +131,7 @@ def test_every_procedure_is_carried_out_on_a_node_at_work_and_nothing_is_lost(tm
         file.write("\n[payloads]\nquota_bytes_max = 100000000\n")
     places = {name: tmp_path / "consortium" / name for name in ("backup", "new-machine", "larger")}
     script = "\n".join(blocks("sh"))
+    lend_keys(consortium, node)
     for name, place in places.items():
         place.mkdir()
         script = script.replace(f"/mnt/{name}", str(place))
@@ -148,6 +152,17 @@ def test_every_procedure_is_carried_out_on_a_node_at_work_and_nothing_is_lost(tm
     assert_same_chain(moved, others[0], consortium)
     assert sorted(path.name for path in places["backup"].iterdir()) == ["before-upgrade", "today"]
     assert not list(places["backup"].rglob("*.key"))
+    assert_it_names_its_predecessor(places["new-machine"] / "foedus")
+
+
+def lend_keys(consortium: LocalConsortium, node: LocalNode) -> None:
+    """Put the officers' keys and a passphrase where the page has them."""
+    for name, path in consortium.participants.items():
+        if name.endswith("-officer"):
+            own = name == f"{node.name}-officer"
+            shutil.copy(path, node.directory / ("officer.key" if own else f"{name}.key"))
+    (node.directory / "passphrase").write_text("correct horse battery staple\n")
+    (node.directory / "passphrase").chmod(0o600)
 
 
 def carried_out(script: str, directory: Path, environment: dict[str, str]) -> str:
@@ -168,6 +183,13 @@ def carried_out(script: str, directory: Path, environment: dict[str, str]) -> st
         text = said.read().decode()
     assert code == 0, text
     return text
+
+
+def assert_it_names_its_predecessor(directory: Path) -> None:
+    """Check that the new chain's document holds the id of the old one's block, and that its members signed that."""
+    document = load_document(directory / "new-genesis.json")
+    assert document.chain_name == json.loads((directory / "last-block.json").read_text())["id"]
+    require_signed(document, load_signatures(directory / "new-signatures.json"))
 
 
 def assert_same_chain(data: Path, other: LocalNode, consortium: LocalConsortium) -> None:
