@@ -23,6 +23,8 @@ from ledger.execution import Execution
 from ledger.fields import Height, View
 from ledger.identity import SigningKey
 from ledger.payload import PayloadDescriptor
+from ledger.validators import Validator, ValidatorSet
+from node.accusations import proof_of_messages, proof_of_results, proof_of_verdicts
 from node.blocks import BlockExchange
 from node.chain import Chain
 from node.driver import Driver, SafetyStore
@@ -34,6 +36,7 @@ from node.proposals import Proposals
 from node.repetition import Repetition
 from node.results import ResultBook
 from node.sync.checking import CheckedBlock
+from node.steward import Steward
 from node.transport import GarbageFrameError, Links
 from node.wire import Channel
 
@@ -129,6 +132,7 @@ class Core:
         metrics: NodeMetrics,
         clock_ms: Callable[[], int],
         on_block: Callable[[CertifiedBlock, Execution], None],
+        on_members: Callable[[ValidatorSet, tuple[Validator, ...]], None] = lambda *_: None,
         monotonic_s: Callable[[], float] = perf_counter,
     ) -> None:
         """Put the parts together; routes are registered at `links`, so before these start.
@@ -147,6 +151,7 @@ class Core:
             metrics: counts.
             clock_ms: the time of day.
             on_block: told of every block that has become part of the chain.
+            on_members: told who decides the next height, and which others may listen, whenever that changes.
             monotonic_s: measures how long things take.
         """
         self.key: Final = key
@@ -158,13 +163,31 @@ class Core:
         self._blocks: Final = blocks
         self._on_block: Final = on_block
         self._members = chain.validators
-        self.exchange: Final = PayloadExchange(links, payload_store, key, chain.chain_id, chain.validators)
+        self.steward: Final = Steward(
+            key,
+            chain,
+            mempool,
+            block_id_at=self._block_id_at,
+            submit=self.submit,
+            broadcast=lambda data: links.broadcast(Channel.LEARNER, data),
+            on_members=on_members,
+            clock_ms=clock_ms,
+        )
+        self.exchange: Final = PayloadExchange(
+            links,
+            payload_store,
+            key,
+            chain.chain_id,
+            chain.validators,
+            on_two_verdicts=lambda *words: self.steward.accuse(proof_of_verdicts(chain.next_height, *words)),
+        )
         self.results: Final = ResultBook(
             key,
             chain.chain_id,
             Payloads(payload_store, self.exchange, name),
             broadcast=lambda data: links.broadcast(Channel.RESULT, data),
             on_certifiable=self._look_for_work,
+            on_two_results=lambda *votes: self.steward.accuse(proof_of_results(chain.next_height, *votes)),
         )
         self.repetition: Final = Repetition(links, mempool, self.results, self._primary)
         self.proposals: Final = Proposals(chain, mempool, self.results, application, key, monotonic_s=monotonic_s)
@@ -176,6 +199,7 @@ class Core:
             store,
             clock_ms=clock_ms,
             on_appended=self._on_appended,
+            on_evidence=lambda evidence: self.steward.accuse(proof_of_messages(evidence)),
             metrics=metrics,
         )
 
@@ -185,7 +209,7 @@ class Core:
 
     def parts(self) -> tuple[Coroutine[None, None, None], ...]:
         """Return what runs until it is cancelled or fails; errors as `Driver.run`."""
-        return self.driver.run(), self.repetition.run()
+        return self.driver.run(), self.repetition.run(), self.steward.run()
 
     async def stop(self) -> None:
         """Give up what is being computed and fetched."""
@@ -221,6 +245,8 @@ class Core:
                     self.results.take_vote(data)
                 case Channel.PAYLOAD:
                     self.exchange.on_frame(peer, data)
+                case Channel.LEARNER:
+                    self.steward.take_in_sync(data)
                 case _:
                     assert_never(channel)
         except CodecError as error:
@@ -259,6 +285,10 @@ class Core:
             coming=self.chain.coming_validators,
         )
 
+    def _block_id_at(self, height: Height) -> Digest | None:
+        certified = self.store.certified_block(height)
+        return None if certified is None else certified.block.id
+
     def _primary(self) -> int:
         return self.chain.validators.primary(self.chain.next_height, View(self.driver.view))
 
@@ -269,6 +299,7 @@ class Core:
         if self.observation.note_block(certified.block.header.time_ms):
             log.info("observation.ended", height=certified.block.header.height)
         self._on_block(certified, execution)
+        self.steward.on_block()
         if execution.next_validators != self._members:
             self._members = execution.next_validators
             self.exchange.update_validators(execution.next_validators)

@@ -101,7 +101,7 @@ class SafetyStore(Protocol):
 class Driver:
     """Runs one replica."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it drives, and whom it tells
         self,
         replica: Replica,
         chain: Chain,
@@ -111,6 +111,7 @@ class Driver:
         *,
         clock_ms: Callable[[], int],
         on_appended: Callable[[CertifiedBlock, Execution], None],
+        on_evidence: Callable[[Evidence], None] = lambda _: None,
         metrics: NodeMetrics,
     ) -> None:
         """Put the parts together; `run` sets them in motion.
@@ -123,6 +124,7 @@ class Driver:
             safety: keeps what must survive a crash.
             clock_ms: the time of day.
             on_appended: told of every block that has become part of the chain.
+            on_evidence: told when a validator has signed two things of which an honest one signs one.
             metrics: counts what the replica reports.
         """
         self._replica = replica
@@ -132,6 +134,7 @@ class Driver:
         self._safety = safety
         self._clock_ms = clock_ms
         self._on_appended = on_appended
+        self._on_evidence = on_evidence
         self._metrics = metrics
         self._messages: deque[bytes] = deque()
         self._message_bytes = 0
@@ -358,6 +361,7 @@ class Driver:
                 log.debug("message.dropped", kind=kind, sender=sender, reason=reason.value, detail=detail)
             case Evidence(offender):
                 self._metrics.evidence.inc()
+                self._on_evidence(report)
                 log.error("consensus.evidence", offender=offender)
             case Notice(kind, height, view, detail):
                 if kind is NoticeKind.VIEW_CHANGE_ASKED:

@@ -20,7 +20,7 @@ from ledger.fields import Height
 from ledger.identity import SigningKey
 from ledger.state_map import StateMap
 from ledger.transaction import transaction_id
-from ledger.validators import ValidatorSet
+from ledger.validators import Validator, ValidatorSet
 from node.api.access import Rules
 from node.api.server import ApiServer
 from node.background import apart_in, background_threads
@@ -33,6 +33,7 @@ from node.lost_models import lost_models
 from node.mempool import Mempool, MempoolLimits
 from node.metrics import NodeMetrics
 from node.observation import CannotObserveError, Observation
+from node.own_keys import are_seated_next
 from node.payloads import PayloadExchange, PayloadStore
 from node.standing import status_of
 from node.store import Store
@@ -102,6 +103,9 @@ class Node:
             on_peer_connected=self._on_peer_connected,
         )
         self.key: Final = key
+        self.rotated: Final = asyncio.Event()
+        """Set once the chain seats keys that wait on this node's disk: it must go on with them."""
+
         self._started = AsyncExitStack()
         self._started.callback(self.store.close)
         self._observation = Observation(self.store)
@@ -169,9 +173,9 @@ class Node:
             metrics=self.metrics,
             clock_ms=clock_ms,
             on_block=self._on_block,
+            on_members=self._on_members,
         )
         self.driver, self.results, self.exchange = self.core.driver, self.core.results, self.core.exchange
-        self._connected_validators = self.chain.validators
 
     async def wait(self) -> None:
         """Wait until a part fails.
@@ -265,6 +269,14 @@ class Node:
     def _on_peer_connected(self, peer: int) -> None:
         self.core.on_peer_connected(peer)
 
+    def _on_members(self, validators: ValidatorSet, guests: tuple[Validator, ...]) -> None:
+        self.transport.update_validators(validators, guests)
+        index = validators.index_of(self.key.public_key)
+        own = None if index is None else validators.members[index]
+        if are_seated_next(self.config, validators):
+            self.rotated.set()
+        self._twins.watch(own, "" if own is None else self.transport.address_of(own))
+
     def _on_block(self, certified: CertifiedBlock, execution: Execution) -> None:
         self.metrics.take_block(execution)
         for receipt in execution.receipts:
@@ -272,9 +284,6 @@ class Node:
                 log.info("event", height=certified.block.header.height, kind=event.kind, subject=event.subject)
                 if event.kind == "round.certified" and self.results.seconds_last:
                     self.metrics.aggregation.observe(self.results.seconds_last)
-        if execution.next_validators != self._connected_validators:
-            self._connected_validators = execution.next_validators
-            self.transport.update_validators(execution.next_validators)
         for raw in certified.block.transactions:
             queued = self._queued_at.pop(transaction_id(raw), None)
             if queued is not None:

@@ -9,11 +9,12 @@ which a quorum has on disk (`restore`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final, Protocol, TypeVar
 
+import msgspec
 import structlog
 
 from fl.aggregates import sign_result, verify_result_seal
@@ -112,6 +113,7 @@ class ResultBook:
         payloads: Payloads,
         broadcast: Callable[[bytes], None],
         on_certifiable: Callable[[], None],
+        on_two_results: Callable[[ResultVote, ResultVote], None] = lambda *_: None,
     ) -> None:
         """Make an empty book.
 
@@ -121,12 +123,14 @@ class ResultBook:
             payloads: gives updates and base models, takes new models.
             broadcast: sends a vote to all peers.
             on_certifiable: called when a quorum agrees with the own result.
+            on_two_results: told when a validator has signed two results of one round.
         """
         self._key = key
         self._chain_id = chain_id
         self._payloads = payloads
         self._broadcast = broadcast
         self._on_certifiable = on_certifiable
+        self._on_two_results = on_two_results
         self._rounds: dict[RoundId, _Round] = {}
         self._late: set[asyncio.Task[None]] = set()
         self._used: RoundInputs | None = None
@@ -137,6 +141,16 @@ class ResultBook:
 
         self.divergent: RoundId | None = None
         """A round in which a quorum signed another result than this node computed: its build or machine is faulty."""
+
+    def turn_to(self, validators: ValidatorSet) -> None:
+        """Count the votes of this set from now on; those of who stays are kept under their new indices."""
+        before, self.validators = self.validators, validators
+        if before is None or before == validators:
+            return
+        for entry in self._rounds.values():
+            entry.votes = dict(_moved(entry.votes, before, validators))
+            if entry.computed is not None and validators.index_of(self._key.public_key) not in entry.votes:
+                self._sign(entry, entry.computed)
 
     def open_job(self, job: AggregationJob) -> None:
         """Begin to work on a closed round, unless that has begun already."""
@@ -181,6 +195,7 @@ class ResultBook:
         if known is not None:
             name = validators.members[vote.seal.validator].name
             log.error("result.equivocation", validator=name, task=vote.task, round=vote.round)
+            self._on_two_results(known, vote)
             return False
         entry = self._entry((vote.task, vote.round))
         entry.votes[vote.seal.validator] = vote
@@ -360,6 +375,14 @@ async def _patiently(fault: str, entry: _Round, job: AggregationJob, work: Calla
             log.warning(fault, task=job.spec.id, round=job.round.number, error=str(error))
             await asyncio.sleep(delay)
             delay = min(2 * delay, RETRY_SECONDS_MAX)
+
+
+def _moved(votes: dict[int, ResultVote], before: ValidatorSet, after: ValidatorSet) -> Iterator[tuple[int, ResultVote]]:
+    """Yield the votes of those who are in both sets, as the later one numbers them."""
+    for index, vote in votes.items():
+        place = after.index_of(before.members[index].public_key)
+        if place is not None:
+            yield place, msgspec.structs.replace(vote, seal=Seal(place, vote.seal.signature))
 
 
 def _require_size(payload: PayloadDescriptor, needed: int) -> None:

@@ -25,6 +25,7 @@ from node.api import (
     events,
     headers,
     health,
+    membership,
     mempool,
     model_files,
     models,
@@ -50,6 +51,7 @@ HEAD_BYTES_MAX: Final = 16_384
 SHUTDOWN_SECONDS: Final = 2.0
 RESOURCES: Final = (
     status,
+    membership,
     blocks,
     headers,
     transactions,

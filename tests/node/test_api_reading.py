@@ -46,9 +46,9 @@ from node.api.answers import (
     TransactionAnswer,
     TransactionsAnswer,
     UpdatesAnswer,
-    ValidatorsAnswer,
 )
 from node.api.headers import CertifiedHeaderAnswer, HeadersAnswer
+from node.api.membership_answers import ValidatorsAnswer
 from node.api.mempool import MempoolAnswer
 from node.view import NodeStatus
 from tests.node.api_client import Asker, asking, evaluation, payload_path
