@@ -3,6 +3,8 @@
 | name | fact |
 |---|---|
 | `validators`, `parameters`, `active-tasks` | who decides, and how; which tasks run |
+| `reigns`, `set/HASH` | which set decides from which height on; one of them |
+| `proposal/N`, `docket`, `suspended` | what is up for a vote; who is suspended |
 | `participant/KEY`, `nonce/KEY` | who speaks under a public key (hex), and how often it has |
 | `task/TASK` | where a task stands |
 | `round/TASK/N`, `result/TASK/N` | a round, and its certified result |
@@ -32,6 +34,11 @@ KINDS = {
     "validators": (),
     "parameters": (),
     "active-tasks": (),
+    "reigns": (),
+    "set": ("hash",),
+    "proposal": ("number",),
+    "docket": (),
+    "suspended": (),
     "participant": ("key",),
     "nonce": ("key",),
     "task": ("task",),
@@ -128,8 +135,10 @@ def _fact(kind: str, rest: list[str]) -> FactName:
     from fl import records, state
 
     match kind:
-        case "validators" | "parameters" | "nonce":
+        case "validators" | "parameters" | "nonce" | "reigns" | "set":
             return _ledger_fact(kind, rest)
+        case "proposal" | "docket" | "suspended":
+            return _membership_fact(kind, rest)
         case "active-tasks":
             return FactName(state.ACTIVE_TASKS_KEY, records.ActiveTasks)
         case "participant":
@@ -148,6 +157,16 @@ def _fact(kind: str, rest: list[str]) -> FactName:
             return FactName(state.evaluation_key(rest[0], _number(rest[1]), rest[2]), records.EvaluationState)
 
 
+def _membership_fact(kind: str, rest: list[str]) -> FactName:
+    from fl.membership import records, state
+
+    if kind == "proposal":
+        return FactName(state.proposal_key(_number(rest[0])), records.ProposalState)
+    if kind == "docket":
+        return FactName(state.DOCKET_KEY, records.Docket)
+    return FactName(state.SUSPENDED_KEY, records.Suspended)
+
+
 def _ledger_fact(kind: str, rest: list[str]) -> FactName:
     from ledger import execution, reigns
     from ledger.parameters import ConsensusParameters
@@ -155,6 +174,10 @@ def _ledger_fact(kind: str, rest: list[str]) -> FactName:
 
     if kind == "nonce":
         return FactName(execution.nonce_key(_hex(rest[0], "a public key")), None)
+    if kind == "reigns":
+        return FactName(reigns.REIGNS_KEY, reigns.Reigns)
+    if kind == "set":
+        return FactName(reigns.set_key(_hex(rest[0], "a set's hash")), ValidatorSet)
     if kind == "validators":
         return FactName(reigns.VALIDATORS_KEY, ValidatorSet)
     return FactName(execution.PARAMETERS_KEY, ConsensusParameters)
