@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from consensus import Evidence, decode_message
-from consensus.messages import Commit, Prepare, ViewChange
-from ledger.certificate import COMMIT, PREPARE
+from consensus.messages import Commit, Decided, Message, Prepare, Status, ViewChange
+from ledger.certificate import COMMIT, PREPARE, QuorumCertificate
 from ledger.evidence import (
     ConflictingAcknowledgements,
+    ConflictingCertificates,
     ConflictingResults,
     ConflictingViewChanges,
     ConflictingVotes,
@@ -26,6 +27,9 @@ def proof_of_messages(evidence: Evidence) -> Proof | None:
     first, second = decode_message(evidence.first), decode_message(evidence.second)
     if isinstance(first, ViewChange) and isinstance(second, Commit):
         first, second = second, first
+    certificates = [_certificate(message) for message in (first, second)]
+    if certificates[0] is not None and certificates[1] is not None:
+        return _fork(certificates[0], certificates[1])
     match first, second:
         case ((Prepare() | Commit()), (Prepare() | Commit())):
             return ConflictingVotes(
@@ -37,6 +41,21 @@ def proof_of_messages(evidence: Evidence) -> Proof | None:
             return ForgottenCommit(first.height, first.view, first.block_id, first.seal, second.view, second.claim)
         case _:
             return None
+
+
+def _certificate(message: Message) -> QuorumCertificate | None:
+    match message:
+        case Decided(certified):
+            return certified.certificate
+        case Status():
+            return message.certificate
+        case _:
+            return None
+
+
+def _fork(first: QuorumCertificate, second: QuorumCertificate) -> Proof | None:
+    """Return what two final blocks prove by their certificates alone: nothing, when their views differ."""
+    return ConflictingCertificates(first, second, None) if first.view == second.view else None
 
 
 def proof_of_results(height: Height, first: ResultVote, second: ResultVote) -> Proof:

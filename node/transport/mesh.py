@@ -17,7 +17,7 @@ from aiohttp import web
 
 from ledger.digest import Digest
 from ledger.identity import PublicKey
-from ledger.validators import Validator, ValidatorSet
+from ledger.validators import VALIDATORS_MAX, Validator, ValidatorSet
 from node.tls import TransportIdentity
 from node.transport import frames
 from node.transport.budget import Penalties
@@ -269,7 +269,7 @@ class Transport:
             self._dialers[key].wake()
 
     def _neighbours(self) -> tuple[PublicKey, ...]:
-        return tuple(sorted(self._links))
+        return tuple(sorted(self._links))[:VALIDATORS_MAX]
 
     def _tell_neighbours(self) -> None:
         neighbours = self._neighbours()
