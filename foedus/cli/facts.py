@@ -27,8 +27,10 @@ from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_jso
 from foedus.cli.speaking import TlsCa, TrustedGenesis, reaching
 
 if TYPE_CHECKING:
+    from foedus.client.opening import Reached
     from ledger.codec import Record
     from ledger.light import LightProof
+    from ledger.succession import SuccessionStep
 
 KINDS = {
     "validators": (),
@@ -86,11 +88,16 @@ def query(
     from ledger.light import StateFact
 
     wanted = fact_named(name)
-    found = reaching(url, lambda reached: prove(reached, wanted.key), genesis=genesis, tls_ca=tls_ca)
+
+    async def work(reached: Reached) -> tuple[LightProof, tuple[SuccessionStep, ...]]:
+        proven = await prove(reached, wanted.key)
+        return proven, reached.trust.steps_to(proven.header.height)
+
+    found, steps = reaching(url, work, genesis=genesis, tls_ca=tls_ca)
     assert isinstance(found.fact, StateFact), "that was checked"
     value = found.fact.value
     if proof is not None:
-        _write(proof, found)
+        _write(proof, found, steps)
     shown = None if value is None else _shown(wanted, value)
     header = found.header
     facts: dict[str, Json] = {
@@ -203,12 +210,14 @@ def _lines(shown: Json) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in shown.items()}
 
 
-def _write(path: Path, proof: LightProof) -> None:
+def _write(path: Path, proof: LightProof, steps: tuple[SuccessionStep, ...]) -> None:
+    """Write a proof, with the way to it when validators have changed since genesis."""
     from ledger.codec import encode
+    from ledger.succession import FollowedProof
 
     if path.exists():
         raise CommandError(f"{path} exists; name another file, or remove it first")
-    path.write_bytes(encode(proof))
+    path.write_bytes(encode(FollowedProof(steps, proof) if steps else proof))
 
 
 def _number(text: str) -> int:

@@ -19,10 +19,11 @@ from ledger.chain import CertifiedHeader
 from ledger.codec import CodecError, decode
 from ledger.digest import Digest
 from ledger.fields import Height
-from ledger.light import successor, verify_certified_header
+from ledger.light import verify_certified_header
 from ledger.reigns import REIGNS_KEY, Reigns, set_key
 from ledger.reigns import Reign as SaidReign
 from ledger.state_map import StateMap
+from ledger.succession import SuccessionStep, succeed
 from ledger.validators import ValidatorSet
 
 HEADER_BYTES_MAX = 1 << 16
@@ -35,6 +36,8 @@ class Reign:
 
     first: int
     validators: ValidatorSet
+    step: SuccessionStep | None = None
+    """How the set before it named it; None for the genesis document's."""
 
 
 @dataclass(slots=True)
@@ -66,6 +69,10 @@ class Trust:
             known = next(reign.validators for reign in reversed(self.reigns) if reign.first <= height)
             verify_certified_header(self.chain_id, known, certified)
 
+    def steps_to(self, height: int) -> tuple[SuccessionStep, ...]:
+        """Return how the genesis document's set leads to the one of `height`, as far as that has been followed."""
+        return tuple(reign.step for reign in self.reigns if reign.step is not None and reign.first <= height)
+
     async def follow(self, wire: Wire, header: Header) -> None:
         """Learn which set decided the height of a header, which need not be believed.
 
@@ -86,7 +93,8 @@ class Trust:
         """Learn who comes after `reign`, from the last header that it decided."""
         found = await self._header(wire, said.first - 1)
         verify_certified_header(self.chain_id, reign.validators, found)
-        following = Reign(said.first, successor(found.header, await self._set(wire, said.validators_hash)))
+        step = SuccessionStep(found.header, found.certificate, await self._set(wire, said.validators_hash))
+        following = Reign(said.first, succeed(self.chain_id, reign.validators, step), step)
         self.reigns.append(following)
         return following
 

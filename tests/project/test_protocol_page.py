@@ -22,6 +22,7 @@ from ledger.application import STATE_VALUE_BYTES_MAX
 from ledger.certificate import PROTOCOL_VERSION
 from ledger.codec import Record
 from ledger.light import LIGHT_PROOF_BYTES_MAX
+from ledger.succession import FOLLOWED_PROOF_BYTES_MAX
 from ledger.transaction import TRANSACTION_BYTES_MAX
 from node.results import RESULT_VOTE_BYTES_MAX
 from node.signed_request import BODY_HEADER, KEY_HEADER, SIGNATURE_HEADER, SKEW_MS_MAX, TIME_HEADER
@@ -143,6 +144,7 @@ def test_what_is_decoded_on_its_own_has_the_limits_of_the_page() -> None:
         TRANSACTION_BYTES_MAX,
         STATE_VALUE_BYTES_MAX,
         LIGHT_PROOF_BYTES_MAX,
+        FOLLOWED_PROOF_BYTES_MAX,
         MESSAGE_BYTES_MAX,
         RECORD_BYTES_MAX,
         PAYLOAD_FRAME_BYTES_MAX,
