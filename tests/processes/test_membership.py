@@ -78,6 +78,9 @@ def test_one_joins_while_one_is_down_then_one_leaves_and_one_takes_new_keys(
         processes.require_alive()
         processes.stop()
     require_equal_chains(consortium, trainers.acknowledged, third, fourth)
+    chain = consortium.directory / "chain.foedus"
+    command("export", str(first.data), str(chain))
+    assert command("audit", str(chain), "--genesis", str(consortium.genesis))["found"] == []
     assert height_of(basel.node.data) > height_of(fourth.data)
 
 
