@@ -104,19 +104,19 @@ class Publication:
             return None
         if not verify_acknowledged(self._chain_id, self._validators, frame):
             return None
-        word = VerdictWord(verdict, frame.seal.signature)
-        if known is not None:
-            return known, word
-        self._words[index] = word
-        if verdict != self._verdict:
+        word = self._words[index] = VerdictWord(verdict, frame.seal.signature)
+        if verdict == self._verdict:
+            self._count(frame.seal)
+        else:
             name = self._validators.members[index].name
             _log.warning("payload.verdict_differs", payload=self.descriptor.id.hex(), peer=name)
-            return None
-        self._seals[index] = frame.seal
+        return None if known is None else (known, word)
+
+    def _count(self, seal: Seal) -> None:
+        self._seals[seal.validator] = seal
         self._certify()
         if self.complete:
             self._news.set()
-        return None
 
     def remind(self, peer: int) -> None:
         """Announce it to one validator again, unless it has acknowledged."""

@@ -36,7 +36,7 @@ async def test_two_verdicts_about_one_payload_prove_their_signer_a_liar(tmp_path
             alone.exchange.on_frame(2, encode_payload_frame(Acknowledged(acknowledgement, seal)))
         publishing.cancel()
 
-    (words,) = shown
+    words = shown[0]
     (offence,) = offences(CHAIN, members, proof_of_verdicts(Height(1), *words))
     assert (offence.kind, offence.validator) == ("conflicting-acknowledgements", 2)
 
