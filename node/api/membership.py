@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from fl.membership.actions import subject_of
@@ -15,8 +17,6 @@ from fl.membership.state import (
     suspended_of,
 )
 from fl.state import decoded
-from ledger.digest import DIGEST_BYTES
-from ledger.fields import NAME_CHARACTERS_MAX
 from ledger.reigns import coming_validators_of, reigns_of, validators_at
 from ledger.validators import Validator
 from node.api.answering import VIEW, integer, json, limit_of, optional_integer
@@ -33,7 +33,7 @@ from node.api.membership_answers import (
     ValidatorItem,
     ValidatorsAnswer,
 )
-from node.api.operations import AFTER_OFFENCE, BEFORE, HEIGHT, LIMIT, get
+from node.api.operations import AFTER_OFFENCE, BEFORE, HEIGHT, LIMIT, OFFENCE, get
 from node.api.problem import Problem
 from node.view import NodeView
 
@@ -118,7 +118,7 @@ async def proposal(request: web.Request) -> web.Response:
 async def evidence(request: web.Request) -> web.Response:
     """List proven offences, ascending by validator; `?after=` the last one, `?limit=`."""
     limit, after = limit_of(request), request.query.get("after")
-    if after is not None and len(after) > NAME_CHARACTERS_MAX + 1 + 2 * DIGEST_BYTES:
+    if after is not None and re.fullmatch(OFFENCE, after) is None:
         raise Problem(400, "request.invalid", "after: `next` of the page before was needed")
     start = b"" if after is None else OFFENCE_PREFIX + after.encode()
     rows = request.app[VIEW].store.state_items(OFFENCE_PREFIX, after=start, limit=limit)

@@ -126,7 +126,8 @@ LIMIT: Final = Parameter("limit", "How many items at most.", _integer(1, PAGE_IT
 BEFORE: Final = Parameter("before", "`next` of the page before this one.", _integer(0, UINT_MAX))
 AFTER_NAME: Final = Parameter("after", "`next` of the page before this one.", _pattern(NAME))
 AFTER_KEY: Final = Parameter("after", "`next` of the page before this one.", _HEX_32)
-AFTER_OFFENCE: Final = Parameter("after", "`next` of the page before this one.", _pattern(NAME + "/[0-9a-f]{64}"))
+OFFENCE: Final = NAME + "/[0-9a-f]{64}"
+AFTER_OFFENCE: Final = Parameter("after", "`next` of the page before this one.", _pattern(OFFENCE))
 HEIGHT: Final = Parameter("height", "Which height's set; the next one's without it.", _integer(1, UINT_MAX))
 TIMEOUT: Final = Parameter(
     "timeout",
