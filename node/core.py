@@ -35,8 +35,8 @@ from node.payloads import PayloadExchange, PayloadStore
 from node.proposals import Proposals
 from node.repetition import Repetition
 from node.results import ResultBook
-from node.sync.checking import CheckedBlock
 from node.steward import Steward
+from node.sync.checking import CheckedBlock
 from node.transport import GarbageFrameError, Links
 from node.wire import Channel
 
