@@ -17,7 +17,7 @@ from ledger.reigns import reigns_of
 from ledger.succession import FollowedProof, SuccessionStep, decode_followed_proof, follow, verify_followed_proof
 from ledger.validators import ValidatorSet
 from tests.fl.consortium import CHAIN, key_of
-from tests.fl.members import Members, rotation
+from tests.fl.members import Members, rotation, rotation_to, validator
 from tests.project.protocol_reader import is_followed
 from tests.project.protocol_records import decode as their_decode
 
@@ -111,12 +111,20 @@ def test_a_way_with_a_step_left_out_changed_or_turned_round_leads_nowhere(told: 
         assert not is_followed(CHAIN, first, their_decode("FollowedProof", encode(spoilt), 1 << 26))
 
 
-def test_steps_only_go_up(told: Told) -> None:
-    one, *_ = steps(told)
-    same = replace(one, validators=told.sets[1], header=replace(one.header, next_validators_hash=told.sets[1].hash))
+def test_steps_only_go_up_even_when_a_set_comes_back() -> None:
+    members = Told.begin(4)
+    assert isinstance(members, Told)
+    here, there = validator("a"), validator("a", address="there:1")
+    for before, after in ((here, there), (there, here)):
+        members.say("a", "validator.rotate", rotation_to(before, after, []))
+        members.settle()
+    members.block()
+    forth, back = steps(members)
+    assert back.validators == members.sets[1]
 
-    with pytest.raises(LightProofError):
-        follow(CHAIN, told.sets[1], (same, same))
+    assert follow(CHAIN, members.sets[1], (forth, back)) == members.sets[1]
+    with pytest.raises(LightProofError, match="steps go up from height"):
+        follow(CHAIN, members.sets[1], (forth, back, forth))
 
 
 def test_a_light_proof_and_a_followed_one_are_never_taken_for_each_other(told: Told) -> None:
