@@ -20,6 +20,8 @@ The driver's duties
    quorum; if execution gives another header then this node is broken and must stop, not the network), delete the
    safety records of its height, all in one transaction. Then step with `BlockAppended`, before anything else. The
    step may contain `AppendBlock` as its last effect only.
+   Construct with, and say in `BlockAppended`, who decides the next height *and* the one after it (`coming`), so that
+   what the next set says early is understood.
 6. After `BlockAppended`, say `WorkArrived` again if there is still something to propose. `WorkArrived` means that a
    block could be built now; a mempool that holds only transactions that cannot be executed yet is not work, since
    each validator that believes in work expects a proposal within the view's time-out.

@@ -10,9 +10,9 @@ from typing import Final
 
 from consensus.ahead import FETCH_HEIGHTS_MAX, Heights
 from consensus.committee import Committee
-from consensus.events import DropReason, FetchBlocks
+from consensus.events import DropReason, Evidence, FetchBlocks
 from consensus.instance import Instance
-from consensus.messages import Body, BodyRequest, Decided, Message, Status
+from consensus.messages import Body, BodyRequest, Decided, Message, Status, encode_message
 from consensus.outbox import Outbox
 from consensus.proposal import UnacceptableError, require_body
 from consensus.voter import Voter
@@ -43,11 +43,28 @@ class CatchUp:
         self._instance: Instance
         self._voter: Voter
         self._tip: CertifiedBlock | None
+        self._tip_committee: Committee | None
         self._heights: Final = Heights(validators)
         self._statuses: Final[dict[PublicKey, Status]] = {}
 
-    def begin(self, committee: Committee, instance: Instance, voter: Voter, tip: CertifiedBlock | None) -> None:
-        """Turn to the next height; what is known of those who are no members any more is forgotten."""
+    def begin(
+        self,
+        committee: Committee,
+        instance: Instance,
+        voter: Voter,
+        tip: CertifiedBlock | None,
+        decided_by: Committee | None = None,
+    ) -> None:
+        """Turn to the next height; what is known of those who are no members any more is forgotten.
+
+        Args:
+            committee: decides it.
+            instance: its agreement.
+            voter: this replica's voice in it.
+            tip: the block before it, when at hand.
+            decided_by: who decided that block, when known.
+        """
+        self._tip_committee = decided_by
         self._committee, self._instance, self._voter, self._tip = committee, instance, voter, tip
         self._answered.clear()
         self._heights.turn_to(committee.validators)
@@ -89,6 +106,20 @@ class CatchUp:
             self.say_status()
             self.fetch()
 
+    def _compare_tip(self, message: Status | Decided, certificate: QuorumCertificate) -> None:
+        """Report two final blocks of the height before this one: at least f + 1 members have lied."""
+        tip = self._tip
+        if tip is None or self._tip_committee is None or certificate.height != tip.certificate.height:
+            return
+        if certificate.block_id == tip.certificate.block_id:
+            return
+        try:
+            self._tip_committee.require_certificate(COMMIT, certificate)
+        except CertificateError:
+            return
+        both = {seal.validator for seal in certificate.seals} & {seal.validator for seal in tip.certificate.seals}
+        self._outbox.add(Evidence(min(both), encode_message(Decided(tip)), encode_message(message)))
+
     # Statuses
 
     def say_status(self) -> None:
@@ -119,6 +150,8 @@ class CatchUp:
         if status.height < self.height:
             return self.answer(sender, status.height)
         self._heights.see(status.sender, status.height)
+        if status.certificate is not None:
+            self._compare_tip(status, status.certificate)
         if status.certificate is not None and status.certificate.height >= self.height:
             self._on_certificate(status, sender, status.certificate)
         if status.height > self.height + 1:
@@ -156,6 +189,7 @@ class CatchUp:
             checked_for: the set for which certificate and body have been checked already.
         """
         block, certificate = message.certified.block, message.certified.certificate
+        self._compare_tip(message, certificate)
         if certificate.height < self.height or self._instance.is_appended:
             return self._outbox.drop(message, None, DropReason.STALE)
         if (block.height, block.id) != (certificate.height, certificate.block_id):

@@ -287,12 +287,14 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A validator signed two things of which an honest one signs one."""
+    """A validator signed two things of which an honest one signs one; or two certificates show that several did."""
 
     offender: int
+    """One of them, when there are several."""
+
     first: bytes
     second: bytes
-    """Both are encoded messages, verified."""
+    """Both are encoded messages, verified: votes, VIEW-CHANGEs, or what carries a commit certificate."""
 
 
 class NoticeKind(Enum):

@@ -240,10 +240,10 @@ class Replica:
         was_silent = self._is_suspended(self.height) or self._voter.lost_at is not None
         self._observe(time_ms)
         self._signs_from = Height(max(self._signs_from, (self._voter.lost_at or 0) + 1))
-        self._committee = self._committee_of(event.validators)
+        decided_by, self._committee = self._committee, self._committee_of(event.validators)
         self._coming = self._committee_of(event.coming)
         self._begin(height, event.block_id, event.parameters, OwnWords())
-        self._catch_up.begin(self._committee, self._instance, self._voter, tip)
+        self._catch_up.begin(self._committee, self._instance, self._voter, tip, decided_by)
         if was_silent and self._voter.can_sign:
             self._outbox.notice(NoticeKind.SIGNING_RESUMED, height, self.view)
         for message in self._early.take(height):

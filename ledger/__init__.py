@@ -5,6 +5,7 @@ genesis document can check a whole chain.
 
 Read in this order: `digest`, `codec`, `identity`, `fields` (how things are hashed, written, signed, bounded); `merkle`,
 `state_tree`, `state_map`, `state_proof` (how facts are proven); `transaction`, `receipt`, `block`, `validators`,
-`certificate` (what the chain consists of); `payload` (what travels beside it); `application`, `execution` (how a block
-changes the state); `chain`, `light` (how a stranger checks it).
+`certificate`, `view_change` (what the chain consists of); `payload` (what travels beside it); `application`, `reigns`,
+`execution` (how a block changes the state); `evidence` (who lied); `chain`, `light`, `succession` (how a stranger
+checks it).
 """

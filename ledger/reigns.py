@@ -8,6 +8,7 @@ change: a chain that never had one holds the set of the next height and no more.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -32,6 +33,9 @@ REIGNS_KEY: Final = b"ledger/reigns"
 
 SET_PREFIX: Final = b"ledger/set/"
 """By hash, every set that stands in the reigns."""
+
+_CACHED_MAX: Final = 16
+"""Decoded values that are remembered: they are pure functions of immutable bytes, and asked for at every block."""
 
 
 class Reign(Record):
@@ -73,7 +77,7 @@ def reigns_of(state: StateReader) -> tuple[Reign, ...]:
     value = state.get(REIGNS_KEY)
     if value is None:
         return (Reign(Height(1), validators_of(state).hash),)
-    return decode(value, Reigns, bytes_max=STATE_VALUE_BYTES_MAX).reigns
+    return _reigns(value)
 
 
 def validators_at(state: StateReader, height: int) -> ValidatorSet | None:
@@ -84,8 +88,7 @@ def validators_at(state: StateReader, height: int) -> ValidatorSet | None:
     value = state.get(REIGNS_KEY)
     if value is None:
         return validators_of(state) if height >= 1 else None
-    reigns = decode(value, Reigns, bytes_max=STATE_VALUE_BYTES_MAX).reigns
-    found = next((reign for reign in reversed(reigns) if reign.first <= height), None)
+    found = next((reign for reign in reversed(_reigns(value)) if reign.first <= height), None)
     return None if found is None else set_of(state, found.validators_hash)
 
 
@@ -143,5 +146,11 @@ def _forget(state: Overlay, before: tuple[Reign, ...], kept: tuple[Reign, ...]) 
             state.delete(set_key(reign.validators_hash))
 
 
+@lru_cache(maxsize=_CACHED_MAX)
 def _set(value: bytes) -> ValidatorSet:
     return decode(value, ValidatorSet, bytes_max=STATE_VALUE_BYTES_MAX)
+
+
+@lru_cache(maxsize=_CACHED_MAX)
+def _reigns(value: bytes) -> tuple[Reign, ...]:
+    return decode(value, Reigns, bytes_max=STATE_VALUE_BYTES_MAX).reigns

@@ -24,6 +24,8 @@ from ledger.fields import Height, View
 from ledger.identity import SigningKey
 from ledger.payload import PayloadDescriptor
 from ledger.reigns import set_of
+from ledger.validators import Validator, ValidatorSet
+from node.accusations import proof_of_messages, proof_of_results, proof_of_verdicts
 from node.blocks import BlockExchange
 from node.chain import Chain
 from node.driver import Driver
@@ -37,6 +39,7 @@ from node.recording import Beginning, NoRecorder, Recorder
 from node.repetition import Repetition
 from node.results import ResultBook
 from node.standing import program_version
+from node.steward import Steward
 from node.sync.checking import CheckedBlock
 from node.sync.headers import HeaderExchange
 from node.sync.progress import SyncProgress
@@ -157,6 +160,7 @@ class Core:
         on_block: Callable[[CertifiedBlock, Execution], None],
         on_snapshot: Callable[[Snapshot], None],
         snapshot_use: SnapshotUse = "needed",
+        on_members: Callable[[ValidatorSet, tuple[Validator, ...]], None] = lambda *_: None,
         monotonic_s: Callable[[], float] = perf_counter,
         on_cost: Callable[[bytes, float, Worth], None] = lambda *_: None,
         on_garbage: Callable[[bytes, str], None] = lambda *_: None,
@@ -180,6 +184,7 @@ class Core:
             on_block: told of every block that has become part of the chain.
             on_snapshot: told of every state that has taken the place of blocks.
             snapshot_use: when one may.
+            on_members: told who decides the next height, and which others may listen, whenever that changes.
             monotonic_s: measures how long things take.
             on_cost, on_garbage: see `Driver`.
             recorder: told of every step of consensus.
@@ -194,13 +199,31 @@ class Core:
         self._on_block: Final = on_block
         self._on_snapshot: Final = on_snapshot
         self._members = chain.validators
-        self.exchange: Final = PayloadExchange(links, payload_store, key, chain.chain_id, chain.validators)
+        self.steward: Final = Steward(
+            key,
+            chain,
+            mempool,
+            block_id_at=self._block_id_at,
+            submit=self.submit,
+            broadcast=lambda data: links.broadcast(Channel.LEARNER, data),
+            on_members=on_members,
+            clock_ms=clock_ms,
+        )
+        self.exchange: Final = PayloadExchange(
+            links,
+            payload_store,
+            key,
+            chain.chain_id,
+            chain.validators,
+            on_two_verdicts=lambda *words: self.steward.accuse(proof_of_verdicts(chain.next_height, *words)),
+        )
         self.results: Final = ResultBook(
             key,
             chain.chain_id,
             Payloads(payload_store, self.exchange, name),
             broadcast=lambda data: links.broadcast(Channel.RESULT, data),
             on_certifiable=self._look_for_work,
+            on_two_results=lambda *votes: self.steward.accuse(proof_of_results(chain.next_height, *votes)),
         )
         self.repetition: Final = Repetition(links, mempool, self.results, self._primary)
         self.proposals: Final = Proposals(chain, mempool, self.results, application, key, monotonic_s=monotonic_s)
@@ -215,6 +238,7 @@ class Core:
             clock_ms=clock_ms,
             on_appended=self._on_appended,
             on_installed=self._on_installed,
+            on_evidence=lambda evidence: self.steward.accuse(proof_of_messages(evidence)),
             metrics=metrics,
             on_cost=on_cost,
             on_garbage=on_garbage,
@@ -228,7 +252,7 @@ class Core:
 
     def parts(self) -> tuple[Coroutine[None, None, None], ...]:
         """Return what runs until it is cancelled or fails; errors as `Driver.run`."""
-        return self.driver.run(), self.repetition.run(), self.snapshots.run()
+        return self.driver.run(), self.repetition.run(), self.snapshots.run(), self.steward.run()
 
     async def stop(self) -> None:
         """Give up what is being computed and fetched."""
@@ -271,6 +295,8 @@ class Core:
                     return Worth.USEFUL if self.results.take_vote(data) else Worth.KNOWN
                 case Channel.PAYLOAD:
                     self.exchange.on_frame(peer, data)
+                case Channel.LEARNER:
+                    self.steward.take_in_sync(data)
                 case _:
                     assert_never(channel)
         except CodecError as error:
@@ -337,6 +363,10 @@ class Core:
         found = set_of(self.chain.state, validators_hash)
         return None if found is None else encode(found)
 
+    def _block_id_at(self, height: Height) -> Digest | None:
+        certified = self.store.certified_block(height)
+        return None if certified is None else certified.block.id
+
     def _primary(self) -> int:
         return self.chain.validators.primary(self.chain.next_height, View(self.driver.view))
 
@@ -356,6 +386,7 @@ class Core:
         self._follow_members()
 
     def _follow_members(self) -> None:
+        self.steward.on_block()
         members = self.chain.validators
         if members != self._members:
             self._members = members

@@ -79,6 +79,7 @@ class Driver:
         clock_ms: Callable[[], int],
         on_appended: Callable[[CertifiedBlock, Execution], None],
         on_installed: Callable[[Snapshot], None],
+        on_evidence: Callable[[Evidence], None] = lambda _: None,
         metrics: NodeMetrics,
         on_cost: Callable[[bytes, float, Worth], None] = lambda *_: None,
         on_garbage: Callable[[bytes, str], None] = lambda *_: None,
@@ -95,6 +96,7 @@ class Driver:
             clock_ms: the time of day.
             on_appended: told of every block that has become part of the chain.
             on_installed: told of every snapshot that has taken the place of blocks.
+            on_evidence: told when a validator has signed two things of which an honest one signs one.
             metrics: counts what the replica reports.
             on_cost: told of the seconds of processor time that a neighbour's message took, and what it was worth.
             on_garbage: told of a neighbour that said as its own what no honest node says.
@@ -111,6 +113,7 @@ class Driver:
         self._clock_ms = clock_ms
         self._on_appended = on_appended
         self._on_installed = on_installed
+        self._on_evidence = on_evidence
         self._metrics = metrics
         self._on_cost = on_cost
         self._on_garbage = on_garbage
@@ -416,6 +419,7 @@ class Driver:
                 log.debug("message.dropped", kind=kind, sender=sender, reason=reason.value, detail=detail)
             case Evidence(offender):
                 self._metrics.evidence.inc()
+                self._on_evidence(report)
                 log.error("consensus.evidence", offender=offender)
             case Notice(kind, height, view, detail):
                 if kind is NoticeKind.VIEW_CHANGE_ASKED:

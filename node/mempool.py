@@ -123,6 +123,17 @@ class Mempool:
         self._turns.rotate(-1)
         return chosen
 
+    def next_of(self, state: StateReader, sender: bytes) -> list[bytes]:
+        """Return what one sender has waiting for the next block, in order."""
+        entry = self._senders.get(sender)
+        if entry is None:
+            return []
+        found, nonce = list[bytes](), next_nonce(state, sender)
+        while nonce in entry.queue:
+            found.append(entry.queue[nonce])
+            nonce += 1
+        return found
+
     def has_next(self, state: StateReader) -> bool:
         """Tell whether any transaction could stand in the next block."""
         return any(next_nonce(state, sender) in entry.queue for sender, entry in self._senders.items())

@@ -21,7 +21,7 @@ from ledger.fields import Height
 from ledger.identity import SigningKey
 from ledger.state_map import StateMap
 from ledger.transaction import transaction_id
-from ledger.validators import ValidatorSet
+from ledger.validators import Validator, ValidatorSet
 from node.api.access import Rules
 from node.api.server import ApiServer
 from node.background import apart_in
@@ -34,6 +34,7 @@ from node.lost_models import lost_models
 from node.mempool import Mempool, MempoolLimits
 from node.metrics import NodeMetrics
 from node.observation import CannotObserveError, Observation
+from node.own_keys import are_seated_next
 from node.payloads import PayloadExchange, PayloadStore
 from node.recording import FileRecorder, Recorder
 from node.standing import status_of
@@ -110,6 +111,9 @@ class Node:
             on_peer_connected=self._on_peer_connected,
         )
         self.key: Final = key
+        self.rotated: Final = asyncio.Event()
+        """Set once the chain seats keys that wait on this node's disk: it must go on with them."""
+
         self._started = AsyncExitStack()
         self._started.callback(self.store.close)
         self._observation = Observation(self.store)
@@ -179,12 +183,12 @@ class Node:
             on_block=self._on_block,
             on_snapshot=self._on_snapshot,
             snapshot_use=self.config.sync.snapshot,
+            on_members=self._on_members,
             on_cost=self.transport.charge,
             on_garbage=self.transport.blame,
             recorder=self._recorder(),
         )
         self.driver, self.results, self.exchange = self.core.driver, self.core.results, self.core.exchange
-        self._connected_validators = self.chain.validators
 
     def _recorder(self) -> Recorder:
         bytes_max = self.config.recording.bytes_max
@@ -288,6 +292,14 @@ class Node:
     def _on_peer_connected(self, peer: int) -> None:
         self.core.on_peer_connected(peer)
 
+    def _on_members(self, validators: ValidatorSet, guests: tuple[Validator, ...]) -> None:
+        self.transport.update_validators(validators, guests)
+        index = validators.index_of(self.key.public_key)
+        own = None if index is None else validators.members[index]
+        if are_seated_next(self.config, validators):
+            self.rotated.set()
+        self._twins.watch(own, "" if own is None else self.transport.address_of(own))
+
     def _on_block(self, certified: CertifiedBlock, execution: Execution) -> None:
         self.metrics.take_block(execution)
         for receipt in execution.receipts:
@@ -295,7 +307,6 @@ class Node:
                 log.info("event", height=certified.block.header.height, kind=event.kind, subject=event.subject)
                 if event.kind == "round.certified" and self.results.seconds_last:
                     self.metrics.aggregation.observe(self.results.seconds_last)
-        self._connect_validators()
         for raw in certified.block.transactions:
             queued = self._queued_at.pop(transaction_id(raw), None)
             if queued is not None:
@@ -307,16 +318,9 @@ class Node:
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         self.metrics.snapshots.inc()
-        self._connect_validators()
         log.warning("snapshot.in_force", height=snapshot.height, blocks_from=self.store.blocks_from)
         self._appended.set()
         self._appended = asyncio.Event()
-
-    def _connect_validators(self) -> None:
-        members = self.chain.validators
-        if members != self._connected_validators:
-            self._connected_validators = members
-            self.transport.update_validators(members)
 
 
 def _limits(config: Config) -> MempoolLimits:

@@ -85,9 +85,11 @@ class Proposals:
         if proposer is None or not self.has_work(now_ms):
             return None
         limits = self._chain.parameters
-        claims = list(self._claim_transactions())
+        own = self._mempool.next_of(self._chain.state, self._key.public_key)
+        claims = [*own, *self._claim_transactions(len(own))]
         room = limits.block_bytes_max - sum(map(len, claims))
-        waiting = self._mempool.select(self._chain.state, limits.block_transactions_max - len(claims), room)
+        selected = self._mempool.select(self._chain.state, limits.block_transactions_max - len(claims), room)
+        waiting = [raw for raw in selected if raw not in own]
         until_s = self._monotonic_s() + limits.view_timeout_ms / 1000 / BUILDING_SHARE
         return self._chain.build(
             chain(claims, self._in_time(waiting, until_s)),
@@ -154,14 +156,15 @@ class Proposals:
         self._follow_rounds()
 
     def _follow_rounds(self) -> None:
-        self._results.validators = self._chain.validators
+        self._results.turn_to(self._chain.validators)
         jobs = list(closed_jobs(self._chain.state))
         self._results.forget_except({(job.spec.id, job.round.number) for job in jobs})
         for job in jobs:
             self._results.open_job(job)
 
-    def _claim_transactions(self) -> Iterator[bytes]:
-        nonce = next_nonce(self._chain.state, self._key.public_key)
+    def _claim_transactions(self, before: int) -> Iterator[bytes]:
+        """Yield the results that a quorum agrees on, after so many transactions that this key has signed already."""
+        nonce = next_nonce(self._chain.state, self._key.public_key) + before
         for offset, claim in enumerate(self._results.claims()[:CLAIMS_PER_BLOCK_MAX]):
             yield encode(sign_transaction(self._key, self._chain.chain_id, AGGREGATE, nonce + offset, claim))
 

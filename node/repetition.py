@@ -52,7 +52,7 @@ class Repetition:
         self._send(peer, self._mempool.raws(TRANSACTIONS_MAX))
 
     def _say(self, raws: list[bytes]) -> None:
-        peers = [peer.index for peer in self._transport.peers() if peer.connected]
+        peers = [peer.index for peer in self._transport.peers() if peer.connected and not peer.is_guest]
         if not raws or not peers:
             return
         self._turn += 1

@@ -9,13 +9,13 @@ which a quorum has on disk (`restore`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final, Protocol, TypeVar
 
+import msgspec
 import structlog
-from msgspec import structs
 
 from fl.aggregates import sign_result, verify_result_seal
 from fl.aggregators import AggregationError
@@ -113,6 +113,7 @@ class ResultBook:
         payloads: Payloads,
         broadcast: Callable[[bytes], None],
         on_certifiable: Callable[[], None],
+        on_two_results: Callable[[ResultVote, ResultVote], None] = lambda *_: None,
     ) -> None:
         """Make an empty book.
 
@@ -122,40 +123,34 @@ class ResultBook:
             payloads: gives updates and base models, takes new models.
             broadcast: sends a vote to all peers.
             on_certifiable: called when a quorum agrees with the own result.
+            on_two_results: told when a validator has signed two results of one round.
         """
         self._key = key
         self._chain_id = chain_id
         self._payloads = payloads
         self._broadcast = broadcast
         self._on_certifiable = on_certifiable
+        self._on_two_results = on_two_results
         self._rounds: dict[RoundId, _Round] = {}
         self._late: set[asyncio.Task[None]] = set()
         self._used: RoundInputs | None = None
         self._thread = background_threads(1, "results")
-        self._validators: ValidatorSet | None = None
+        self.validators: ValidatorSet | None = None
         self.seconds_last: float = 0.0
         """How long the latest aggregation took."""
 
         self.divergent: RoundId | None = None
         """A round in which a quorum signed another result than this node computed: its build or machine is faulty."""
 
-    @property
-    def validators(self) -> ValidatorSet | None:
-        """The set that decides the next height; None before it is known."""
-        return self._validators
-
-    @validators.setter
-    def validators(self, validators: ValidatorSet) -> None:
-        """Turn to a set: votes of those who stay keep counting, under the indices that they have in it."""
-        before, self._validators = self._validators, validators
+    def turn_to(self, validators: ValidatorSet) -> None:
+        """Count the votes of this set from now on; those of who stays are kept under their new indices."""
+        before, self.validators = self.validators, validators
         if before is None or before == validators:
             return
         for identity, entry in self._rounds.items():
-            votes, entry.votes = entry.votes, {}
-            for index, vote in votes.items():
-                now = validators.index_of(before.members[index].public_key)
-                if now is not None:
-                    entry.votes[now] = structs.replace(vote, seal=Seal(now, vote.seal.signature))
+            entry.votes = dict(_moved(entry.votes, before, validators))
+            if entry.computed is not None and validators.index_of(self._key.public_key) not in entry.votes:
+                self._sign(entry, entry.computed)
             self._check_quorum(identity, entry)
 
     def open_job(self, job: AggregationJob) -> None:
@@ -201,6 +196,7 @@ class ResultBook:
         if known is not None:
             name = validators.members[vote.seal.validator].name
             log.error("result.equivocation", validator=name, task=vote.task, round=vote.round)
+            self._on_two_results(known, vote)
             return False
         entry = self._entry((vote.task, vote.round))
         entry.votes[vote.seal.validator] = vote
@@ -380,6 +376,14 @@ async def _patiently(fault: str, entry: _Round, job: AggregationJob, work: Calla
             log.warning(fault, task=job.spec.id, round=job.round.number, error=str(error))
             await asyncio.sleep(delay)
             delay = min(2 * delay, RETRY_SECONDS_MAX)
+
+
+def _moved(votes: dict[int, ResultVote], before: ValidatorSet, after: ValidatorSet) -> Iterator[tuple[int, ResultVote]]:
+    """Yield the votes of those who are in both sets, as the later one numbers them."""
+    for index, vote in votes.items():
+        place = after.index_of(before.members[index].public_key)
+        if place is not None:
+            yield place, msgspec.structs.replace(vote, seal=Seal(place, vote.seal.signature))
 
 
 def _require_size(payload: PayloadDescriptor, needed: int) -> None:

@@ -13,22 +13,17 @@ from typing import Final
 import structlog
 
 from genesis.document import GenesisDocument, load_document
-from genesis.keys import read_key
 from genesis.signatures import load_signatures, require_signed
-from ledger.identity import SigningKey
 from node.config import Config
 from node.memory import keep_freed_memory
 from node.node import Node
+from node.own_keys import are_seated_next, promote, read_own_keys, require_own_keys
 from node.tls import TransportIdentity
 
 OWNER_ONLY: Final = 0o077
 """Nobody but the node's own user reads or writes what it creates."""
 
 log = structlog.get_logger(__name__)
-
-
-class WrongKeyError(ValueError):
-    """A key file does not hold the key that the genesis document names for this node."""
 
 
 def run_node(config: Config, *, passphrase: str | None = None, observe_first: bool = False) -> None:
@@ -55,48 +50,44 @@ def run_node(config: Config, *, passphrase: str | None = None, observe_first: bo
     document = load_document(config.genesis.path)
     if config.genesis.signatures is not None:
         require_signed(document, load_signatures(config.genesis.signatures))
-    key = read_key(config.keys.validator, passphrase=passphrase)
-    transport_key = read_key(config.keys.transport, passphrase=passphrase)
-    require_own_keys(config, document, key, transport_key)
-    identity = TransportIdentity(transport_key.seed)
-    asyncio.run(_serve(config, document, key, identity, observe_first=observe_first))
+    read_own_keys(config, passphrase)
+    asyncio.run(_serve(config, document, passphrase, observe_first=observe_first))
 
 
-def require_own_keys(config: Config, document: GenesisDocument, key: SigningKey, transport_key: SigningKey) -> None:
-    """Check the key files against the genesis document.
-
-    Raises:
-        WrongKeyError: the document knows no validator of this name, or others of its keys.
-    """
-    named = [member for member in document.validators.members if member.name == config.node.name]
-    if not named:
-        known = ", ".join(member.name for member in document.validators.members)
-        message = f"the genesis document has no validator {config.node.name}: known are {known}; set [node] name"
-        raise WrongKeyError(message)
-    for path, held, needed in (
-        (config.keys.validator, key.public_key, named[0].public_key),
-        (config.keys.transport, transport_key.public_key, named[0].transport_key),
-    ):
-        if held != needed:
-            message = f"{path} holds key {held.hex()}, the genesis document names {needed.hex()} for {named[0].name}"
-            raise WrongKeyError(message)
-
-
-async def _serve(
-    config: Config, document: GenesisDocument, key: SigningKey, identity: TransportIdentity, *, observe_first: bool
-) -> None:
+async def _serve(config: Config, document: GenesisDocument, passphrase: str | None, *, observe_first: bool) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    node = Node(config, document, key, identity, observe_first=observe_first)
+    signalled = asyncio.create_task(stopping.wait())
+    while await _run_once(config, document, passphrase, signalled, observe_first=observe_first):
+        observe_first = False  # whatever the old keys said, the new ones have said nothing
+    signalled.cancel()
+
+
+async def _run_once(
+    config: Config,
+    document: GenesisDocument,
+    passphrase: str | None,
+    signalled: asyncio.Task[bool],
+    *,
+    observe_first: bool,
+) -> bool:
+    """Run until the end, or until the node's keys have been rotated; tell whether to go on with the new ones."""
+    key, transport_key = read_own_keys(config, passphrase)
+    node = Node(config, document, key, TransportIdentity(transport_key.seed), observe_first=observe_first)
     try:
+        if are_seated_next(config, node.chain.validators):
+            return True
+        require_own_keys(config, document, node.chain.validators, key, transport_key)
         await node.start()
-        failing, signalled = asyncio.create_task(node.wait()), asyncio.create_task(stopping.wait())
-        await asyncio.wait({failing, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        failing, rotated = asyncio.create_task(node.wait()), asyncio.create_task(node.rotated.wait())
+        await asyncio.wait({failing, signalled, rotated}, return_when=asyncio.FIRST_COMPLETED)
         if failing.done():
             failing.result()
         failing.cancel()
-        signalled.cancel()
+        rotated.cancel()
+        return rotated.done() and not signalled.done()
     finally:
         await node.stop()
+        promote(config, node.chain.validators)

@@ -28,6 +28,7 @@ def status_of(node: Node) -> NodeStatus:
             clock_offset_ms=peer.clock_offset_ms,
         )
         for peer in node.transport.peers()
+        if not peer.is_guest
     )
     reasons, standing, usage = reasons_of(node, links), node.driver.standing, node.payloads.usage()
     return NodeStatus(

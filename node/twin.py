@@ -48,9 +48,13 @@ class TwinWatch:
             address: where others reach it; empty when it accepts no connections, then nobody is asked either.
         """
         self._identity: Final = identity
-        self._own: Final = own
-        self._address: Final = address
+        self._own = own
+        self._address = address
         self._nonce: Final = secrets.token_bytes(NONCE_BYTES)
+
+    def watch(self, own: Validator | None, address: str) -> None:
+        """Ask there from now on; as in `__init__`."""
+        self._own, self._address = own, address
 
     def routes(self) -> list[web.RouteDef]:
         """Return what this process serves to its peers' port."""

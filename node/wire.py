@@ -13,7 +13,8 @@ from typing import Final
 from ledger.certificate import Seal, sign_statement, verify_statement
 from ledger.codec import Record, decode, encode
 from ledger.digest import Digest
-from ledger.identity import SigningKey
+from ledger.fields import DigestField, Height, HeightField, PublicKeyField, SignatureField
+from ledger.identity import SigningKey, verify
 from ledger.payload import Acknowledgement, PayloadDescriptor
 from ledger.validators import ValidatorSet
 
@@ -21,6 +22,7 @@ FRAME_BYTES_MAX: Final = 1 << 20
 """Longest frame of any channel."""
 
 PAYLOAD_FRAME_BYTES_MAX: Final = 512
+IN_SYNC_BYTES_MAX: Final = 256
 
 
 class Channel(IntEnum):
@@ -38,6 +40,9 @@ class Channel(IntEnum):
     PAYLOAD = 4
     """`PayloadFrame`s: who has what."""
 
+    LEARNER = 5
+    """`InSync`: a newcomer tells how far it has come."""
+
 
 class Announcement(Record, tag="announcement", frozen=True):
     """A validator's word that it publishes a payload, and its request to keep it."""
@@ -52,6 +57,18 @@ class Acknowledged(Record, tag="acknowledged", frozen=True):
 
     acknowledgement: Acknowledgement
     seal: Seal
+
+
+class InSync(Record, frozen=True):
+    """A newcomer's word that it has executed the chain up to a block."""
+
+    height: HeightField
+    block_id: DigestField
+    public_key: PublicKeyField
+    """The key that it will vote with."""
+
+    signature: SignatureField
+    """Over height and block id, in domain `learner`."""
 
 
 PayloadFrame = Announcement | Acknowledged
@@ -92,3 +109,14 @@ def verify_acknowledged(chain_id: Digest, validators: ValidatorSet, frame: Ackno
     """Tell whether the member that the seal names made this acknowledgement."""
     content = encode(frame.acknowledgement)
     return verify_statement("acknowledgement", chain_id, validators, content, frame.seal)
+
+
+def sign_in_sync(key: SigningKey, chain_id: Digest, height: Height, block_id: Digest) -> InSync:
+    """Say that the holder of `key` has executed the chain up to this block."""
+    signature = key.sign("learner", chain_id, encode((height, block_id)))
+    return InSync(height, block_id, key.public_key, signature)
+
+
+def verify_in_sync(chain_id: Digest, said: InSync) -> bool:
+    """Tell whether the key that is named said so."""
+    return verify(said.public_key, "learner", chain_id, encode((said.height, said.block_id)), said.signature)

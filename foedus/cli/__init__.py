@@ -31,6 +31,7 @@ from foedus.cli import (
     submit,
     tasks,
     token,
+    validators,
     verify,
 )
 from foedus.cli.output import AsJson, CommandError, fail, is_debugging, print_json
@@ -53,6 +54,7 @@ for module in (
     token,
     queries,
     tasks,
+    validators,
     participants,
     rounds,
     submit,

@@ -3,6 +3,8 @@
 | name | fact |
 |---|---|
 | `validators`, `parameters`, `active-tasks` | who decides, and how; which tasks run |
+| `reigns`, `set/HASH` | which set decides from which height on; one of them |
+| `proposal/N`, `docket`, `suspended` | what is up for a vote; who is suspended |
 | `participant/KEY`, `nonce/KEY` | who speaks under a public key (hex), and how often it has |
 | `task/TASK` | where a task stands |
 | `round/TASK/N`, `result/TASK/N` | a round, and its certified result |
@@ -25,13 +27,20 @@ from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_jso
 from foedus.cli.speaking import TlsCa, TrustedGenesis, reaching
 
 if TYPE_CHECKING:
+    from foedus.client.opening import Reached
     from ledger.codec import Record
     from ledger.light import LightProof
+    from ledger.succession import SuccessionStep
 
 KINDS = {
     "validators": (),
     "parameters": (),
     "active-tasks": (),
+    "reigns": (),
+    "set": ("hash",),
+    "proposal": ("number",),
+    "docket": (),
+    "suspended": (),
     "participant": ("key",),
     "nonce": ("key",),
     "task": ("task",),
@@ -79,11 +88,16 @@ def query(
     from ledger.light import StateFact
 
     wanted = fact_named(name)
-    found = reaching(url, lambda reached: prove(reached, wanted.key), genesis=genesis, tls_ca=tls_ca)
+
+    async def work(reached: Reached) -> tuple[LightProof, tuple[SuccessionStep, ...]]:
+        proven = await prove(reached, wanted.key)
+        return proven, reached.trust.steps_to(proven.header.height)
+
+    found, steps = reaching(url, work, genesis=genesis, tls_ca=tls_ca)
     assert isinstance(found.fact, StateFact), "that was checked"
     value = found.fact.value
     if proof is not None:
-        _write(proof, found)
+        _write(proof, found, steps)
     shown = None if value is None else _shown(wanted, value)
     header = found.header
     facts: dict[str, Json] = {
@@ -128,8 +142,10 @@ def _fact(kind: str, rest: list[str]) -> FactName:
     from fl import records, state
 
     match kind:
-        case "validators" | "parameters" | "nonce":
+        case "validators" | "parameters" | "nonce" | "reigns" | "set":
             return _ledger_fact(kind, rest)
+        case "proposal" | "docket" | "suspended":
+            return _membership_fact(kind, rest)
         case "active-tasks":
             return FactName(state.ACTIVE_TASKS_KEY, records.ActiveTasks)
         case "participant":
@@ -148,6 +164,16 @@ def _fact(kind: str, rest: list[str]) -> FactName:
             return FactName(state.evaluation_key(rest[0], _number(rest[1]), rest[2]), records.EvaluationState)
 
 
+def _membership_fact(kind: str, rest: list[str]) -> FactName:
+    from fl.membership import records, state
+
+    if kind == "proposal":
+        return FactName(state.proposal_key(_number(rest[0])), records.ProposalState)
+    if kind == "docket":
+        return FactName(state.DOCKET_KEY, records.Docket)
+    return FactName(state.SUSPENDED_KEY, records.Suspended)
+
+
 def _ledger_fact(kind: str, rest: list[str]) -> FactName:
     from ledger import execution, reigns
     from ledger.parameters import ConsensusParameters
@@ -155,6 +181,10 @@ def _ledger_fact(kind: str, rest: list[str]) -> FactName:
 
     if kind == "nonce":
         return FactName(execution.nonce_key(_hex(rest[0], "a public key")), None)
+    if kind == "reigns":
+        return FactName(reigns.REIGNS_KEY, reigns.Reigns)
+    if kind == "set":
+        return FactName(reigns.set_key(_hex(rest[0], "a set's hash")), ValidatorSet)
     if kind == "validators":
         return FactName(reigns.VALIDATORS_KEY, ValidatorSet)
     return FactName(execution.PARAMETERS_KEY, ConsensusParameters)
@@ -180,12 +210,14 @@ def _lines(shown: Json) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in shown.items()}
 
 
-def _write(path: Path, proof: LightProof) -> None:
+def _write(path: Path, proof: LightProof, steps: tuple[SuccessionStep, ...]) -> None:
+    """Write a proof, with the way to it when validators have changed since genesis."""
     from ledger.codec import encode
+    from ledger.succession import FollowedProof
 
     if path.exists():
         raise CommandError(f"{path} exists; name another file, or remove it first")
-    path.write_bytes(encode(proof))
+    path.write_bytes(encode(FollowedProof(steps, proof) if steps else proof))
 
 
 def _number(text: str) -> int:

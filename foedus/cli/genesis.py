@@ -46,6 +46,9 @@ def card(  # noqa: PLR0913 - options of a command
     officer: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FILE", help="An officer and its key file; again for more.")
     ] = None,
+    join: Annotated[
+        Path | None, typer.Option(help="Genesis document of a running chain that the institution asks to join.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; NAME.card.json by default.")] = None,
     passphrase_file: PassphraseFile = None,
     as_json: AsJson = False,
@@ -54,7 +57,9 @@ def card(  # noqa: PLR0913 - options of a command
     import time
 
     from genesis.cards import Membership, card_text, make_card
+    from genesis.document import load_document
     from genesis.files import write_new
+    from ledger.digest import ZERO_DIGEST
     from ledger.validators import Validator
 
     if (validator is None) != (transport is None):
@@ -65,7 +70,8 @@ def card(  # noqa: PLR0913 - options of a command
         voting, connecting = open_key(validator, passphrase_file), open_key(transport, passphrase_file)
         keys += [voting, connecting]
         node = Validator(name, voting.public_key, connecting.public_key, address)
-    made = make_card(Membership(name, time.time_ns() // 1_000_000, node, people), keys)
+    chain_id = ZERO_DIGEST if join is None else load_document(join).chain_id
+    made = make_card(Membership(name, time.time_ns() // 1_000_000, node, people), keys, chain_id=chain_id)
     target = Path(f"{name}.card.json") if out is None else out
     write_new(target, card_text(made))
     fingerprint = made.membership.fingerprint.hex()

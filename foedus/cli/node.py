@@ -68,6 +68,9 @@ def init(  # noqa: PLR0913 - options of a command
     genesis: Annotated[Path, typer.Option(help="The genesis document.")],
     validator: Annotated[Path, typer.Option(help="Key file that the node votes with.")],
     transport: Annotated[Path, typer.Option(help="Key file of the node's connections.")],
+    card: Annotated[
+        Path | None, typer.Option(help="Card of an institution that joins a running chain (`genesis card --join`).")
+    ] = None,
     signatures: Annotated[
         Path | None, typer.Option(help="All members' signatures; then the node starts only with them.")
     ] = None,
@@ -93,7 +96,7 @@ def init(  # noqa: PLR0913 - options of a command
     document = load_document(genesis)
     if signatures is not None:
         require_signed(document, load_signatures(signatures))
-    member = _own_member(document, genesis, validator, transport)
+    member = _own_member(document, genesis, validator, transport, card)
     host, _, port = member.address.rpartition(":")
     if peer_port is None and not port:
         raise CommandError(f"the document has no address of {member.name}: name --peer-port")
@@ -148,18 +151,24 @@ def config(*, path: ConfigPath = Path("node.toml"), as_json: AsJson = False) -> 
     print_table(f"Settings of {path}", ("setting", "value", "source"), rows)
 
 
-def _own_member(document: GenesisDocument, genesis: Path, validator: Path, transport: Path) -> Validator:
-    """Return the validator whose keys these are."""
+def _own_member(
+    document: GenesisDocument, genesis: Path, validator: Path, transport: Path, card: Path | None
+) -> Validator:
+    """Return the validator whose keys these are, by the document or by the card with which it joins."""
+    from genesis.cards import load_card
     from genesis.keys import public_key_in
 
     voting, connecting = public_key_in(validator), public_key_in(transport)
-    index = document.validators.index_of(voting)
-    if index is None:
-        raise CommandError(f"{genesis} names no validator with the key in {validator} ({voting.hex()})")
-    member = document.validators.members[index]
+    source, known = genesis, document.validators.members
+    if card is not None:
+        brought = load_card(card, chain_id=document.chain_id).membership.validator
+        source, known = card, () if brought is None else (brought,)
+    member = next((one for one in known if one.public_key == voting), None)
+    if member is None:
+        raise CommandError(f"{source} names no validator with the key in {validator} ({voting.hex()})")
     if member.transport_key != connecting:
         raise CommandError(
-            f"{genesis} names transport key {member.transport_key.hex()} for {member.name}, {transport} holds "
+            f"{source} names transport key {member.transport_key.hex()} for {member.name}, {transport} holds "
             f"{connecting.hex()}"
         )
     return member

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from fl.records import ModelState, TaskState
     from foedus.cli.model_files import Arrays
     from foedus.client.opening import Reached
-    from ledger.light import Fact, LightProof
+    from ledger.light import Fact
     from ledger.payload import PayloadDescriptor
+    from ledger.succession import FollowedProof
 
 SAFETENSORS_SUFFIX = ".safetensors"
 
@@ -66,25 +67,31 @@ def verify(
         sys.exit(EXIT_DIFFERENT)
 
 
-def _proof_in(path: Path) -> LightProof | None:
-    """Return the light proof in a file; None when it holds something else."""
+def _proof_in(path: Path) -> FollowedProof | None:
+    """Return the light proof in a file, with the way to it when it has one; None when it holds something else."""
     from ledger.codec import CodecError
-    from ledger.light import LIGHT_PROOF_BYTES_MAX, decode_light_proof
+    from ledger.light import decode_light_proof
+    from ledger.succession import FOLLOWED_PROOF_BYTES_MAX, FollowedProof, decode_followed_proof
 
     with path.open("rb") as file:
-        content = file.read(LIGHT_PROOF_BYTES_MAX + 1)
+        content = file.read(FOLLOWED_PROOF_BYTES_MAX + 1)
     try:
-        return decode_light_proof(content)
+        return FollowedProof((), decode_light_proof(content))
+    except CodecError:
+        pass
+    try:
+        return decode_followed_proof(content)
     except CodecError:
         return None
 
 
-def _check_proof(proof: LightProof, genesis: Path) -> tuple[dict[str, Json], str]:
+def _check_proof(followed: FollowedProof, genesis: Path) -> tuple[dict[str, Json], str]:
     from genesis.document import load_document
     from ledger.block import block_id
-    from ledger.light import LightProofError, verify_light_proof
+    from ledger.light import LightProofError
+    from ledger.succession import verify_followed_proof
 
-    document = load_document(genesis)
+    document, proof = load_document(genesis), followed.proof
     facts: dict[str, Json] = {
         "chain_id": proof.header.chain_id.hex(),
         "height": proof.header.height,
@@ -94,7 +101,7 @@ def _check_proof(proof: LightProof, genesis: Path) -> tuple[dict[str, Json], str
         **_said(proof.fact),
     }
     try:
-        verify_light_proof(document.chain_id, document.validators, proof)
+        verify_followed_proof(document.chain_id, document.validators, followed)
     except LightProofError as error:
         return facts, str(error)
     return facts, ""

@@ -2,12 +2,9 @@
 
 Headers name the set that decides their height and the one that decides the next. As long as the set stays the same,
 one certificate is checked against the genesis document's set, whatever the height. Where a header names another set,
-the height of the change is found by halving, since all headers before it carry the trusted set's own certificates;
-the header at the change, signed by the old set, names the new one.
-
-The new set's members are read from the state, whose proof is not needed: the hash that was signed says whether they are
-the right ones. A node keeps the present set alone, so two changes that a client has missed cannot be followed; then a
-newer genesis document, or a node's operator, has to say the set between them (`foedus audit` replays everything).
+the node says at which heights sets changed, and which sets those are. None of it is believed: the last header under
+each set, signed by its quorum, must name the next one by its hash. So a client follows over any number of changes with
+two small requests each, however long it was away.
 """
 
 from __future__ import annotations
@@ -22,9 +19,11 @@ from ledger.chain import CertifiedHeader
 from ledger.codec import CodecError, decode
 from ledger.digest import Digest
 from ledger.fields import Height
-from ledger.light import LightProofError, successor, verify_certified_header
-from ledger.reigns import VALIDATORS_KEY
+from ledger.light import verify_certified_header
+from ledger.reigns import REIGNS_KEY, Reigns, set_key
+from ledger.reigns import Reign as SaidReign
 from ledger.state_map import StateMap
+from ledger.succession import SuccessionStep, succeed
 from ledger.validators import ValidatorSet
 
 HEADER_BYTES_MAX = 1 << 16
@@ -37,6 +36,8 @@ class Reign:
 
     first: int
     validators: ValidatorSet
+    step: SuccessionStep | None = None
+    """How the set before it named it; None for the genesis document's."""
 
 
 @dataclass(slots=True)
@@ -68,6 +69,10 @@ class Trust:
             known = next(reign.validators for reign in reversed(self.reigns) if reign.first <= height)
             verify_certified_header(self.chain_id, known, certified)
 
+    def steps_to(self, height: int) -> tuple[SuccessionStep, ...]:
+        """Return how the genesis document's set leads to the one of `height`, as far as that has been followed."""
+        return tuple(reign.step for reign in self.reigns if reign.step is not None and reign.first <= height)
+
     async def follow(self, wire: Wire, header: Header) -> None:
         """Learn which set decided the height of a header, which need not be believed.
 
@@ -78,34 +83,28 @@ class Trust:
         if self.validators is None:
             return
         last = self.reigns[-1]
-        if header.height >= last.first and header.validators_hash != last.validators.hash:
-            await self._find_end(wire, last, header)
+        if header.height < last.first or header.validators_hash == last.validators.hash:
+            return
+        for said in await self._said(wire):
+            if last.first < said.first <= header.height:
+                last = await self._succeed(wire, last, said)
 
-    async def _find_end(self, wire: Wire, reign: Reign, header: Header) -> None:
-        """Find where `reign` ends on the way to `header` and learn who comes after."""
-        before: Header | None = None
-        low, high = reign.first - 1, int(header.height)
-        while high - low > 1:
-            middle = (low + high) // 2
-            found = await self._header(wire, middle)
-            if found.header.validators_hash == reign.validators.hash:
-                verify_certified_header(self.chain_id, reign.validators, found)
-                before, low = found.header, middle
-            else:
-                high = middle
-        if before is None:
-            raise LightProofError(
-                f"height {header.height} is said to be decided by validator set {header.validators_hash.hex()}, and no "
-                f"block of the trusted set {reign.validators.hash.hex()} leads there"
-            )
-        candidate = await self._candidate(wire)
-        if candidate.hash != before.next_validators_hash:
-            raise UnverifiedError(
-                f"{wire.url}: height {high} was decided by validator set {before.next_validators_hash.hex()}, which is "
-                "no longer the present one: its members are needed to go on; replay the chain by `foedus audit`, or "
-                "connect with a newer genesis document"
-            )
-        self.reigns.append(Reign(high, successor(before, candidate)))
+    async def _succeed(self, wire: Wire, reign: Reign, said: SaidReign) -> Reign:
+        """Learn who comes after `reign`, from the last header that it decided."""
+        found = await self._header(wire, said.first - 1)
+        verify_certified_header(self.chain_id, reign.validators, found)
+        step = SuccessionStep(found.header, found.certificate, await self._set(wire, said.validators_hash))
+        following = Reign(said.first, succeed(self.chain_id, reign.validators, step), step)
+        self.reigns.append(following)
+        return following
+
+    async def _said(self, wire: Wire) -> tuple[SaidReign, ...]:
+        """Return at which heights sets changed, as the node says."""
+        try:
+            value = (await wire.request("GET", f"/v1/state/{REIGNS_KEY.hex()}")).body
+            return decode(value, Reigns, bytes_max=STATE_VALUE_BYTES_MAX).reigns
+        except (NodeRefusedError, CodecError) as error:
+            raise UnverifiedError(f"{wire.url} does not say when the validator set changed: {error}") from error
 
     async def _header(self, wire: Wire, height: int) -> CertifiedHeader:
         reply = await wire.request("GET", f"/v1/headers/{height}", headers=_MESSAGE_PACK, bytes_max=HEADER_BYTES_MAX)
@@ -117,11 +116,11 @@ class Trust:
             raise UnverifiedError(f"{wire.url}: the header of height {height} was needed, got {found.header.height}")
         return found
 
-    async def _candidate(self, wire: Wire) -> ValidatorSet:
+    async def _set(self, wire: Wire, validators_hash: Digest) -> ValidatorSet:
         try:
-            value = (await wire.request("GET", f"/v1/state/{VALIDATORS_KEY.hex()}")).body
-            candidate = decode(value, ValidatorSet, bytes_max=STATE_VALUE_BYTES_MAX)
-            candidate.require_valid()
+            value = (await wire.request("GET", f"/v1/state/{set_key(validators_hash).hex()}")).body
+            found = decode(value, ValidatorSet, bytes_max=STATE_VALUE_BYTES_MAX)
+            found.require_valid()
         except (NodeRefusedError, ValueError) as error:
-            raise UnverifiedError(f"{wire.url} does not say who decides: {error}") from error
-        return candidate
+            raise UnverifiedError(f"{wire.url} does not say who is in set {validators_hash.hex()}: {error}") from error
+        return found

@@ -87,7 +87,10 @@ def _chain(report: Report, document: GenesisDocument, status: NodeStatus) -> Non
         )
     elif not status.validator:
         report.problem(
-            "chain", f"{status.name} is no validator of the next height", "ask the other members: it was removed"
+            "chain",
+            f"{status.name} is no validator of the next height",
+            "look with `foedus validator list`, `proposal list` and `evidence list`: the others have not voted for it "
+            "yet, have removed it, or it is suspended",
         )
     else:
         report.ok("chain", f"the document's; {status.name} votes")

@@ -13,6 +13,10 @@ from foedus.doctor.finding import Report
 from genesis.document import GenesisDocument, InvalidGenesisError, load_document
 from genesis.keys import PASSPHRASE_VARIABLE, KeyCard, KeyFileError, card_of_key
 from genesis.signatures import InvalidSignaturesError, UnsignedGenesisError, load_signatures, require_signed
+from ledger.application import STATE_VALUE_BYTES_MAX
+from ledger.codec import decode
+from ledger.reigns import VALIDATORS_KEY
+from ledger.validators import ValidatorSet
 from node.config import Config, InvalidConfigError, load_config
 from node.space import FREE_BYTES_MIN
 from node.store import Store, StoreError
@@ -69,18 +73,36 @@ def _keys(report: Report, config: Config, document: GenesisDocument | None) -> N
         report.ok(f"keys.{name}", f"{path}, {sealed}")
     if document is None:
         return
-    member = next((one for one in document.validators.members if one.name == config.node.name), None)
+    seated = _seated(config)
+    everybody = (*(() if seated is None else seated.members), *document.validators.members)
+    member = next((one for one in everybody if one.name == config.node.name), None)
     if member is None:
-        known = ", ".join(one.name for one in document.validators.members)
-        report.problem("node.name", f"{config.node.name} is not in the genesis document", f"set it to one of {known}")
+        held = {card.public_key for card in cards.values()}
+        if any(held & {one.public_key, one.transport_key} for one in everybody):
+            known = ", ".join(sorted({one.name for one in everybody}))
+            report.problem("node.name", f"{config.node.name} does not have these keys", f"set it to one of {known}")
+        else:
+            report.ok("node.name", f"{config.node.name} is no member yet: the others vote on its card")
         return
     for name, needed in (("validator", member.public_key), ("transport", member.transport_key)):
         if name in cards and cards[name].public_key != needed:
             report.problem(
                 f"keys.{name}",
-                f"holds {cards[name].public_key.hex()}, the genesis document names {needed.hex()} for {member.name}",
-                "use the key file that was on this institution's card, or the document that was made with this key",
+                f"holds {cards[name].public_key.hex()}, {needed.hex()} is known for {member.name}",
+                "use the key file that was on this institution's card or came by its last rotation, or the document "
+                "that was made with this key",
             )
+
+
+def _seated(config: Config) -> ValidatorSet | None:
+    """Return who decides the next height by this node's own chain; None when there is none yet."""
+    try:
+        with Store.open_readonly(config.node.data_dir) as store:
+            found = dict(store.state_items(VALIDATORS_KEY, limit=1))
+    except StoreError:
+        return None
+    value = found.get(VALIDATORS_KEY)
+    return None if value is None else decode(value, ValidatorSet, bytes_max=STATE_VALUE_BYTES_MAX)
 
 
 def _certificate(report: Report, config: Config) -> None:

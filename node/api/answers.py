@@ -12,23 +12,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all answers; clients ignore fields that they do not know."""
 
 
-class ValidatorItem(Answer, frozen=True):
-    """One validator."""
-
-    name: str
-    public_key: str
-    address: str
-
-
-class ValidatorsAnswer(Answer, frozen=True):
-    """The set that decides the next height."""
-
-    height: int
-    quorum: int
-    faulty_max: int
-    items: tuple[ValidatorItem, ...]
-
-
 class BlockItem(Answer, frozen=True):
     """A block in a list."""
 

@@ -126,6 +126,9 @@ LIMIT: Final = Parameter("limit", "How many items at most.", _integer(1, PAGE_IT
 BEFORE: Final = Parameter("before", "`next` of the page before this one.", _integer(0, UINT_MAX))
 AFTER_NAME: Final = Parameter("after", "`next` of the page before this one.", _pattern(NAME))
 AFTER_KEY: Final = Parameter("after", "`next` of the page before this one.", _HEX_32)
+OFFENCE: Final = NAME + "/[0-9a-f]{64}"
+AFTER_OFFENCE: Final = Parameter("after", "`next` of the page before this one.", _pattern(OFFENCE))
+HEIGHT: Final = Parameter("height", "Which height's set; the next one's without it.", _integer(1, UINT_MAX))
 TIMEOUT: Final = Parameter(
     "timeout",
     "Seconds to wait at most.",
@@ -153,6 +156,7 @@ PATH_PARAMETERS: Final = {
     for parameter in (
         Parameter("block", "Height, id or `latest`.", _pattern("(latest|[0-9]{1,18}|[0-9a-f]{64})")),
         Parameter("id", "Transaction id.", _HEX_32),
+        Parameter("number", "Number of a proposal.", _pattern("[0-9]{1,12}")),
         Parameter("task", "Id of a task.", _pattern(NAME)),
         Parameter("round", "Number, or `latest`.", _NUMBER_OR_LATEST),
         Parameter("version", "Number, or `latest`.", _NUMBER_OR_LATEST),

@@ -26,6 +26,7 @@ from node.api import (
     events,
     headers,
     health,
+    membership,
     mempool,
     model_files,
     models,
@@ -57,6 +58,7 @@ HEAD_BYTES_MAX: Final = 16_384
 SHUTDOWN_SECONDS: Final = 2.0
 RESOURCES: Final = (
     status,
+    membership,
     blocks,
     headers,
     transactions,

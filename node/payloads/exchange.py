@@ -6,7 +6,7 @@ And it fetches only what it was asked for here, or what a validator announced, w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import structlog
@@ -14,6 +14,7 @@ import structlog
 from ledger.certificate import CertificateError
 from ledger.codec import CodecError
 from ledger.digest import Digest
+from ledger.evidence import VerdictWord
 from ledger.identity import SigningKey
 from ledger.payload import Acknowledgement, AvailabilityCertificate, PayloadDescriptor, sign_acknowledgement
 from ledger.validators import ValidatorSet
@@ -57,13 +58,21 @@ class PayloadExchange:
     """
 
     def __init__(
-        self, transport: Links, store: PayloadStore, key: SigningKey, chain_id: Digest, validators: ValidatorSet
+        self,
+        transport: Links,
+        store: PayloadStore,
+        key: SigningKey,
+        chain_id: Digest,
+        validators: ValidatorSet,
+        *,
+        on_two_verdicts: Callable[[int, PayloadDescriptor, VerdictWord, VerdictWord], None] = lambda *_: None,
     ) -> None:
         self._transport: Final = transport
         self._store: Final = store
         self._key: Final = key
         self._chain_id: Final = chain_id
         self._validators = validators
+        self._on_two_verdicts: Final = on_two_verdicts
         self._pulls: Final[dict[Digest, Pull]] = {}
         self._pull_tasks: Final[dict[Digest, asyncio.Task[None]]] = {}
         self._waiting: Final[dict[Digest, int]] = {}
@@ -71,7 +80,8 @@ class PayloadExchange:
         self._publication_tasks: Final[dict[Digest, asyncio.Task[None]]] = {}
         self._slots: Final = asyncio.Semaphore(CHUNKS_MAX)
         self._upkeep: asyncio.Task[None] | None = None
-        transport.add_routes(PayloadServer(store, self._pulls.get).routes())
+        server = PayloadServer(store, self._pulls.get, lambda peer: peer < len(self._validators))
+        transport.add_routes(server.routes())
 
     async def start(self) -> None:
         """Go on with what was being fetched before a restart."""
@@ -194,6 +204,8 @@ class PayloadExchange:
         payload, origin = frame.payload, self._validators.members[frame.seal.validator]
         if origin.public_key == self._key.public_key or self._store.is_erased(payload.id):
             return
+        if self._validators.index_of(self._key.public_key) is None:
+            return  # only validators are asked to keep payloads
         if self._store.has(payload.id):
             acknowledged = self._acknowledge(payload)
             if acknowledged is not None:
@@ -216,8 +228,8 @@ class PayloadExchange:
         if pull is not None:
             pull.sources.note_holder(self._validators.members[frame.seal.validator].name)
             pull.wake()
-        if publication is not None:
-            publication.add(frame)
+        if publication is not None and (words := publication.add(frame)) is not None:
+            self._on_two_verdicts(frame.seal.validator, frame.acknowledgement.payload, *words)
 
     def _acknowledge(self, payload: PayloadDescriptor) -> bytes | None:
         """Return the frame that says we have it; None when this node is no validator."""

@@ -15,6 +15,7 @@ import structlog
 
 from ledger.certificate import Seal
 from ledger.digest import Digest
+from ledger.evidence import VerdictWord
 from ledger.identity import SigningKey
 from ledger.payload import Acknowledgement, AvailabilityCertificate, PayloadDescriptor, Verdict, sign_acknowledgement
 from ledger.validators import ValidatorSet
@@ -67,6 +68,7 @@ class Publication:
         acknowledgement = Acknowledgement(self.descriptor, self._verdict)
         own = sign_acknowledgement(self._key, self._chain_id, validators, acknowledgement)
         self._seals: dict[int, Seal] = {own.validator: own}
+        self._words: dict[int, VerdictWord] = {own.validator: VerdictWord(self._verdict, own.signature)}
         self._frame = encode_payload_frame(sign_announcement(self._key, self._chain_id, validators, self.descriptor))
         self._certify()
 
@@ -90,25 +92,35 @@ class Publication:
             self._certificate.set_exception(error)
             self._certificate.exception()  # nobody may be waiting
 
-    def add(self, frame: Acknowledged) -> None:
-        """Count an acknowledgement, once for each validator, if it is true."""
-        index = frame.seal.validator
-        if index in self._seals or index >= len(self._validators):
-            return
+    def add(self, frame: Acknowledged) -> tuple[VerdictWord, VerdictWord] | None:
+        """Count an acknowledgement, once for each validator, if it is true.
+
+        Returns:
+            Two different verdicts of its signer, when it has given both.
+        """
+        index, verdict = frame.seal.validator, frame.acknowledgement.verdict
+        known = self._words.get(index)
+        if index >= len(self._validators) or (known is not None and known.verdict == verdict):
+            return None
         if not verify_acknowledged(self._chain_id, self._validators, frame):
-            return
-        if frame.acknowledgement.verdict != self._verdict:
+            return None
+        word = self._words[index] = VerdictWord(verdict, frame.seal.signature)
+        if verdict == self._verdict:
+            self._count(frame.seal)
+        else:
             name = self._validators.members[index].name
             _log.warning("payload.verdict_differs", payload=self.descriptor.id.hex(), peer=name)
-            return
-        self._seals[index] = frame.seal
+        return None if known is None else (known, word)
+
+    def _count(self, seal: Seal) -> None:
+        self._seals[seal.validator] = seal
         self._certify()
         if self.complete:
             self._news.set()
 
     def remind(self, peer: int) -> None:
         """Announce it to one validator again, unless it has acknowledged."""
-        if peer in self._seals:
+        if peer in self._seals or peer >= len(self._validators):
             return
         self._transport.send(peer, Channel.PAYLOAD, self._frame)
         if not self._transport.accepts_connections and self._transport.is_connected(peer):

@@ -28,6 +28,7 @@ from node.payloads.errors import (
 from node.payloads.pull import Pull
 from node.payloads.pushing import missing_to_bytes
 from node.payloads.store import PayloadStore
+from node.transport import PeerKey
 
 _log: Final = structlog.get_logger("node.payloads")
 
@@ -41,9 +42,12 @@ _CHUNK: Final = r"/peer/payloads/{id:[0-9a-f]{64}}/chunks/{index:\d{1,5}}"
 class PayloadServer:
     """The four routes."""
 
-    def __init__(self, store: PayloadStore, pull_of: Callable[[Digest], Pull | None]) -> None:
+    def __init__(
+        self, store: PayloadStore, pull_of: Callable[[Digest], Pull | None], is_validator: Callable[[int], bool]
+    ) -> None:
         self._store: Final = store
         self._pull_of: Final = pull_of
+        self._is_validator: Final = is_validator
 
     def routes(self) -> list[web.RouteDef]:
         """Return what the transport serves."""
@@ -55,12 +59,14 @@ class PayloadServer:
         ]
 
     async def _get_hashes(self, request: web.Request) -> web.Response:
+        self._require_validator(request)
         try:
             return web.Response(body=await self._store.hashes(_payload_id(request)))
         except PayloadError as error:
             raise _answer(error) from error
 
     async def _get_chunk(self, request: web.Request) -> web.Response:
+        self._require_validator(request)
         try:
             chunk = await self._store.read_chunk(_payload_id(request), int(request.match_info["index"]))
         except PayloadError as error:
@@ -87,7 +93,12 @@ class PayloadServer:
         pull.wake()
         return web.Response()
 
+    def _require_validator(self, request: web.Request) -> None:
+        if not self._is_validator(request[PeerKey]):
+            raise web.HTTPForbidden(text="updates and models are for validators; a guest gets blocks")
+
     def _require_pull(self, request: web.Request) -> Pull:
+        self._require_validator(request)
         pull = self._pull_of(_payload_id(request))
         if pull is None:
             raise web.HTTPConflict(text="this payload is not being fetched here: announce it first")

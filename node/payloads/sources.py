@@ -67,7 +67,7 @@ class Sources:
         return [
             peer
             for peer in self._transport.peers()
-            if peer.name not in self._liars and self._transport.is_dialable(peer.index)
+            if not peer.is_guest and peer.name not in self._liars and self._transport.is_dialable(peer.index)
         ]
 
     def _rank(self, peer: PeerStatus) -> tuple[bool, bool, int, float]:

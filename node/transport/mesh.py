@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import thread_time
 from typing import Final
 
@@ -18,7 +18,7 @@ from aiohttp import web
 
 from ledger.digest import Digest
 from ledger.identity import PublicKey
-from ledger.validators import Validator, ValidatorSet
+from ledger.validators import VALIDATORS_MAX, Validator, ValidatorSet
 from node.tls import TransportIdentity
 from node.transport import frames
 from node.transport.budget import Accounts, Penalties, Worth
@@ -89,6 +89,7 @@ class Transport:
         self._relay: Final = Relay(self.me)
         self._sequence = secrets.randbits(48)
         self._validators = validators
+        self._members = validators.members
         self._index: dict[PublicKey, int] = {}
         self._port: Final = Port(self, identity, listen)
         self._running = False
@@ -104,7 +105,7 @@ class Transport:
         Raises:
             OSError: the address cannot be listened at.
         """
-        await self._port.open([member.transport_key for member in self._validators.members])
+        await self._port.open([member.transport_key for member in self._members])
         self._running = True
         self._settle_dialers()
 
@@ -134,7 +135,7 @@ class Transport:
     def send(self, peer: int, channel: Channel, data: bytes) -> None:
         """Queue a frame for one validator, through others when there is no direct link; lost when there is no way."""
         _require_size(data)
-        key = self._validators.members[peer].transport_key
+        key = self._members[peer].transport_key
         if key in self._links:
             self._queue(key, channel, frames.direct(channel, data))
             return
@@ -146,20 +147,18 @@ class Transport:
     def peers(self) -> list[PeerStatus]:
         """Return all other validators, in order of index."""
         return [
-            self._status(index, member)
-            for index, member in enumerate(self._validators.members)
-            if member.transport_key != self.me
+            self._status(index, member) for index, member in enumerate(self._members) if member.transport_key != self.me
         ]
 
     def is_connected(self, peer: int) -> bool:
         """Tell whether there is a direct link to a validator."""
-        return self._validators.members[peer].transport_key in self._links
+        return self._members[peer].transport_key in self._links
 
     @property
     def accepts_connections(self) -> bool:
         """Tell whether others can open connections to this node, as far as the validator set knows."""
         index = self._index.get(self.me)
-        return self.port != 0 and index is not None and bool(self._validators.members[index].address)
+        return self.port != 0 and index is not None and bool(self._members[index].address)
 
     def has_called(self, peer: int) -> bool:
         """Tell whether a validator has opened a connection to this node since it started."""
@@ -167,12 +166,17 @@ class Transport:
 
     def is_dialable(self, peer: int) -> bool:
         """Tell whether a validator has an address, so that `fetch` may reach it."""
-        return bool(self.address_of(self._validators.members[peer]))
+        return bool(self.address_of(self._members[peer]))
 
-    def update_validators(self, validators: ValidatorSet) -> None:
-        """Talk to these from now on; links to those who left are closed."""
-        self._take_members(validators)
-        self._port.pin([member.transport_key for member in validators.members])
+    def update_validators(self, validators: ValidatorSet, guests: Sequence[Validator] = ()) -> None:
+        """Talk to these from now on; links to all others are closed.
+
+        Args:
+            validators: decide the next height.
+            guests: others who may listen and fetch blocks, such as a newcomer: their indices follow the validators'.
+        """
+        self._take_members(validators, guests)
+        self._port.pin([member.transport_key for member in self._members])
         self._end_links("it left the validator set", lambda key: key not in self._index)
         if self._running:
             self._settle_dialers()
@@ -191,7 +195,7 @@ class Transport:
         return await self._request("PUT", peer, path, bytes_max, body)
 
     async def _request(self, method: str, peer: int, path: str, bytes_max: int, body: bytes) -> bytes:
-        member = self._validators.members[peer]
+        member = self._members[peer]
         dialer, address = self._dialers.get(member.transport_key), self.address_of(member)
         if dialer is None or not address:
             reason = "it has no address" if dialer is not None else "this node is stopped"
@@ -291,7 +295,7 @@ class Transport:
             self._dialers[key].wake()
 
     def _neighbours(self) -> tuple[PublicKey, ...]:
-        return tuple(sorted(self._links))
+        return tuple(sorted(self._links))[:VALIDATORS_MAX]
 
     def _tell_neighbours(self) -> None:
         neighbours = self._neighbours()
@@ -351,9 +355,11 @@ class Transport:
                 for link in links:
                     link.end(reason)
 
-    def _take_members(self, validators: ValidatorSet) -> None:
+    def _take_members(self, validators: ValidatorSet, guests: Sequence[Validator] = ()) -> None:
         self._validators = validators
-        self._index = {member.transport_key: index for index, member in enumerate(validators.members)}
+        seated = {member.transport_key for member in validators.members}
+        self._members = (*validators.members, *(guest for guest in guests if guest.transport_key not in seated))
+        self._index = {member.transport_key: index for index, member in enumerate(self._members)}
         self._relay.set_members(self._index)
         self._accounts.keep(self._index)
         for key in self._epochs.keys() - self._index.keys():
@@ -366,7 +372,7 @@ class Transport:
             task = asyncio.create_task(self._dialers.pop(key).stop())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-        for member in self._validators.members:
+        for member in self._members:
             key = member.transport_key
             if key == self.me:
                 continue
@@ -381,6 +387,7 @@ class Transport:
         return PeerStatus(
             index=index,
             name=member.name,
+            is_guest=index >= len(self._validators),
             connected=bool(links),
             reachable=bool(links or self._relay.reaches(key)),
             boot_epoch=self._epochs.get(key, 0),
@@ -394,7 +401,7 @@ class Transport:
 
     def _name(self, key: PublicKey) -> str:
         index = self._index.get(key)
-        return self._validators.members[index].name if index is not None else key.hex()[:16]
+        return self._members[index].name if index is not None else key.hex()[:16]
 
 
 def _require_size(data: bytes) -> None:

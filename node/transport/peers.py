@@ -39,6 +39,9 @@ class PeerStatus:
     dropped_frames: int
     """Gossip that made room for newer, over the present link's life."""
 
+    is_guest: bool = False
+    """It may listen and fetch blocks, and is no validator."""
+
 
 @dataclass(frozen=True, slots=True)
 class TransportLimits:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from consensus import (
     AppendBlock,
     BlockAppended,
@@ -24,8 +26,10 @@ from consensus.committee import Committee
 from consensus.messages import Commit, Decided, Prepare, PrePrepare, Status, Vote
 from ledger.block import Block, CertifiedBlock
 from ledger.certificate import COMMIT, PREPARE
+from ledger.evidence import ConflictingCertificates, offences
 from ledger.fields import Height, View
 from ledger.validators import ValidatorSet
+from node.accusations import proof_of_messages
 from tests.consensus.council import H1, V0, V1, V2, Council, accept, of, receive, sent, validate, votes
 from tests.simulation import toy
 
@@ -230,3 +234,35 @@ def test_a_prepared_certificate_in_a_view_change_shows_it_too() -> None:
 
     assert found.offender == 1
     assert [type(decode_message(data)) for data in (found.first, found.second)] == [Prepare, Prepare]
+
+
+def test_two_final_blocks_of_one_height_are_evidence_by_their_certificates() -> None:
+    border = Border()
+    replica, council = border.replica(0), border.council
+    border.cross(replica)
+    fork = council.block(text=b"fork")
+    certificate = council.certificate(COMMIT, fork, (1, 2, 3))
+    said = border.seat(1).sign_status(H2, V0, 1, certificate)
+
+    for message in (Decided(CertifiedBlock(fork, certificate)), said):
+        (found,) = of(receive(replica, message), Evidence)
+        proof = proof_of_messages(found)
+        assert isinstance(proof, ConflictingCertificates)
+        guilty = {offence.validator for offence in offences(toy.CHAIN_ID, border.before, proof)}
+        assert len(guilty) > border.before.faulty_max
+        assert found.offender in guilty
+
+
+def test_the_same_final_block_with_other_signers_or_one_that_nobody_signed_is_no_evidence() -> None:
+    border = Border()
+    replica, council = border.replica(0), border.council
+    border.cross(replica)
+    fork = council.block(text=b"fork")
+    forged = council.certificate(COMMIT, border.block, (1, 2, 3))
+    forged = replace(forged, block_id=fork.id)
+
+    for message in (
+        Decided(CertifiedBlock(border.block, council.certificate(COMMIT, border.block, (0, 1, 2)))),
+        Decided(CertifiedBlock(fork, forged)),
+    ):
+        assert of(receive(replica, message), Evidence) == []

@@ -18,7 +18,7 @@ from fl.membership.records import (
     SyncAttestation,
 )
 from fl.membership.state import proposal_of
-from fl.records import Participant
+from fl.records import Participant, TaskSpec
 from fl.state import present
 from ledger.certificate import COMMIT, PREPARE, vote_message
 from ledger.codec import Record, encode
@@ -44,9 +44,9 @@ class Members:
     """By height, from 0."""
 
     @classmethod
-    def begin(cls, count: int = 4) -> Members:
+    def begin(cls, count: int = 4, *tasks: TaskSpec) -> Members:
         """Return so many institutions named a, b, c, ..."""
-        chain = Consortium.begin(names=names(count))
+        chain = Consortium.begin(*tasks, names=names(count))
         return cls(chain, [chain.validators, chain.validators])
 
     def block(self, *raws: bytes, after_ms: int = 1) -> Execution:

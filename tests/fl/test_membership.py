@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
 
+from fl.availability import HEIGHTS_MAX
 from fl.membership.actions import REPLACEMENT_DELAY_MS
 from fl.membership.proposals import LIFE_MS
 from fl.membership.records import OPEN_PER_ORGANISATION_MAX, AddMember, RemoveMember
@@ -13,7 +15,7 @@ from ledger.digest import ZERO_DIGEST
 from ledger.identity import Signature
 from ledger.reigns import reigns_of, set_of, validators_at
 from ledger.validators import quorum_of
-from tests.fl.consortium import key_of
+from tests.fl.consortium import SCHEMA, key_of, task_spec
 from tests.fl.members import Members, add, card, names, replacement, rotation, validator
 
 
@@ -232,3 +234,21 @@ def test_the_state_tells_the_set_of_every_height_it_has_had() -> None:
     assert reigns_of(state)[0].first == 1
     assert all(set_of(state, one.hash) == one for one in members.sets)
     assert set_of(state, ZERO_DIGEST) is None
+
+
+def test_what_a_late_set_keeps_may_still_stand_in_a_block_and_what_an_old_one_kept_may_not() -> None:
+    for blocks, code in ((0, "ok"), (HEIGHTS_MAX - 4, "ok"), (HEIGHTS_MAX, "update.unavailable")):
+        members = Members.begin(4, task_spec())
+        submission = members.chain.update("a", np.zeros(SCHEMA.size, np.int16))
+        members.vote(RemoveMember("d"), "a", "b", "c")
+        members.settle()
+        assert submission.availability.seals[-1].validator < len(members.chain.validators) == 3
+        first = members.chain.update("b", np.ones(SCHEMA.size, np.int16))
+        too_few = msgspec.structs.replace(first.availability, seals=first.availability.seals[:1])
+        assert members.say("b", "update", msgspec.structs.replace(first, availability=too_few)).code != "ok"
+        members.say("c", "validator.rotate", rotation("c"))  # so that the sets' keys differ
+        members.settle()
+        for _ in range(blocks):
+            members.block()
+
+        assert members.say("a", "update", submission).code == code

@@ -70,7 +70,7 @@ def test_keys_that_are_not_the_documents_are_found(foedus: Shell, node: LocalNod
     (keys / "old.key").rename(keys / "transport.key")
     found = problems(foedus("doctor", "--config", node.config, "--json"))
     assert {"keys.validator", "keys.transport"} <= set(found)
-    assert "the genesis document names" in found["keys.validator"][0]
+    assert "is known for" in found["keys.validator"][0]
 
 
 def test_a_document_that_differs_by_a_byte_is_found(foedus: Shell, node: LocalNode) -> None:

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 
 import foedus
+from fl.membership.records import SeatChange, SeatChanges
+from fl.membership.state import SEAT_CHANGES_KEY
 from foedus import Progress, aio
 from foedus.client import progress
 from genesis.document import document_text, initial_state
 from genesis.keys import write_key
 from ledger.chain import CertifiedHeader
 from ledger.codec import decode, encode
-from ledger.reigns import VALIDATORS_PENDING_KEY
+from ledger.reigns import REIGNS_KEY, SET_PREFIX, VALIDATORS_PENDING_KEY, Reigns, reigns_of
 from ledger.validators import ValidatorSet
 from node.api.server import ApiServer
 from node.metrics import NodeMetrics
@@ -122,11 +124,16 @@ def renamed(validators: ValidatorSet, address: str) -> ValidatorSet:
 
 
 @asynccontextmanager
-async def changing(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
-    """A node of a chain whose validators change after block 1; the keys stay, so that the test can sign on."""
-    genesis = single_node.document(toy_task())
-    coming = renamed(genesis.validators, "elsewhere:7001")
-    state = initial_state(genesis).update({VALIDATORS_PENDING_KEY: encode(coming)})
+async def changing(directory: Path, monkeypatch: pytest.MonkeyPatch, *, times: int = 1) -> AsyncIterator[Served]:
+    """A node of a chain whose validators change after its first blocks; the keys stay, so that the test can sign on."""
+    genesis = single_node.document(toy_task(**({} if times == 1 else {"rounds": 9})))
+    members = renamed(genesis.validators, "elsewhere:7001").members
+    state = initial_state(genesis)
+    if times == 1:
+        state = state.update({VALIDATORS_PENDING_KEY: encode(ValidatorSet(members))})
+    else:
+        waiting = SeatChanges(tuple(SeatChange(one.name, one) for one in members[:times]))
+        state = state.update({SEAT_CHANGES_KEY: encode(waiting)})
     monkeypatch.setattr(single_node, "initial_state", lambda _document: state)
     async with opened(directory) as node:
         server = ApiServer(node, NodeMetrics())
@@ -153,6 +160,33 @@ async def test_a_change_of_validators_is_followed_from_the_genesis_document(
         assert node.node.validators() != genesis.validators
         async with aio.connect(node.url, task="toy", genesis=genesis) as late:
             assert (await late.task()).status == "finished"
+
+
+async def test_a_client_that_missed_several_changes_follows_them_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with changing(tmp_path, monkeypatch, times=4) as node, lying(node) as proxy:
+        genesis = node.node.genesis
+        async with aio.connect(node.url, key=ALPHA, task="toy") as session:
+            await first_round(session)
+            for version in range(4):
+                await session.evaluate({"auc": 0.5}, samples=1, version=0) if version == 0 else None
+                current = await first_round(session)
+                if version < 3:
+                    await current.submit(moved(current.model, 0.25), samples=1)
+                    node.node.force_close()
+                    await node.node.seal()
+        assert len(reigns_of(node.node.state())) >= 4
+
+        async with aio.connect(node.url, task="toy", genesis=genesis) as late:
+            assert (await late.task()).status in {"active", "finished"}
+
+        hidden = reigns_of(node.node.state())
+        without = encode(Reigns((*hidden[:1], *hidden[2:])))
+        proxy.change = lambda path, body: without if path == f"/v1/state/{REIGNS_KEY.hex()}" else body
+        with pytest.raises(foedus.UnverifiedError, match="was decided by validator set"):
+            async with aio.connect(proxy.url, task="toy", genesis=genesis) as deceived:
+                await deceived.task()
 
 
 @pytest.mark.parametrize(
@@ -195,9 +229,10 @@ async def test_validators_that_no_header_named_are_not_believed(
             current = await first_round(session)
             await current.submit(moved(current.model, 0.25), samples=1)
         other = encode(renamed(node.node.genesis.validators, "liar:1"))
-        proxy.change = lambda path, body: other if path.startswith("/v1/state/") else body
+        kept = f"/v1/state/{SET_PREFIX.hex()}"
+        proxy.change = lambda path, body: other if path.startswith(kept) else body
 
-        with pytest.raises(foedus.UnverifiedError, match="its members are needed to go on"):
+        with pytest.raises(foedus.UnverifiedError, match="is decided by validator set"):
             async with aio.connect(proxy.url, task="toy", genesis=node.node.genesis) as late:
                 await late.task()
 

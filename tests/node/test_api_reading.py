@@ -46,9 +46,15 @@ from node.api.answers import (
     TransactionAnswer,
     TransactionsAnswer,
     UpdatesAnswer,
-    ValidatorsAnswer,
 )
 from node.api.headers import CertifiedHeaderAnswer, HeadersAnswer
+from node.api.membership_answers import (
+    ChangesAnswer,
+    OffencesAnswer,
+    ProposalsAnswer,
+    ReignsAnswer,
+    ValidatorsAnswer,
+)
 from node.api.mempool import MempoolAnswer
 from node.view import NodeStatus
 from tests.node.api_client import Asker, asking, evaluation, payload_path
@@ -326,3 +332,22 @@ async def test_the_mempool_shows_what_waits(asker: Asker) -> None:
 
     assert (answer.transactions, answer.bytes) == (1, len(raw))
     assert (answer.items[0].id, answer.items[0].kind) == (transaction_id(raw).hex(), "evaluation")
+
+
+async def test_the_set_of_every_height_can_be_asked_for_and_no_other(asker: Asker) -> None:
+    now = (await asker.get("/v1/validators")).read(ValidatorsAnswer)
+    first = (await asker.get("/v1/validators?height=1")).read(ValidatorsAnswer)
+    assert (first.height, first.items) == (1, now.items)
+    assert (await asker.get(f"/v1/validators?height={now.height + 1}")).status == 404
+
+    changes = (await asker.get("/v1/validators/changes")).read(ChangesAnswer)
+    assert (changes.height, changes.coming) == (now.height + 1, now.items)
+    assert (changes.waiting, changes.suspended) == ((), ())
+    reigns = (await asker.get("/v1/validators/reigns")).read(ReignsAnswer)
+    assert [(one.first, one.validators_hash) for one in reigns.items] == [(1, now.validators_hash)]
+
+
+async def test_where_nothing_was_voted_on_and_nobody_lied_the_lists_are_empty(asker: Asker) -> None:
+    assert (await asker.get("/v1/proposals")).read(ProposalsAnswer).items == ()
+    assert (await asker.get("/v1/evidence")).read(OffencesAnswer).items == ()
+    assert (await asker.get("/v1/proposals/1")).status == 404

@@ -6,18 +6,25 @@ import asyncio
 import threading
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from fl.aggregates import sign_result, verify_result_seal
 from fl.results import closed_jobs
+from ledger.certificate import Seal
 from ledger.codec import decode, encode
-from ledger.digest import Digest
+from ledger.digest import Digest, digest
+from ledger.evidence import offences, result_message
+from ledger.fields import Height
 from ledger.merkle import leaf_hash
 from ledger.payload import PayloadDescriptor, chunks_of, describe
+from ledger.validators import ValidatorSet
+from node.accusations import proof_of_results
 from node.results import RESULT_VOTE_BYTES_MAX, ResultBook, ResultVote
 from tests.fl.consortium import CHAIN, NAMES, SCHEMA, Consortium, key_of, task_spec, validators_of
 
 ROWS = np.array([[100 * row + column for column in range(SCHEMA.size)] for row in range(4)], np.int16)
+RESULT, OTHER = digest("test-result", b"one"), digest("test-result", b"two")
 
 
 @dataclass(slots=True)
@@ -128,10 +135,54 @@ async def test_votes_of_a_set_keep_counting_in_the_next_one_under_their_new_indi
     await said.get()
     after = validators_of(NAMES[:1] + NAMES[2:])
 
-    book.validators = after
+    book.turn_to(after)
 
     (claim,) = book.claims()
     assert [seal.validator for seal in claim.seals] == [0, 1, 2]
     for seal in claim.seals:
         assert verify_result_seal(CHAIN, after, result.task, result.round, result.digest, seal)
+    await book.stop()
+
+
+def vote_of(name: str, digest: Digest, validators: ValidatorSet) -> bytes:
+    index = validators.index_of(key_of(name, "validator").public_key)
+    assert index is not None
+    signature = key_of(name, "validator").sign("result", CHAIN, result_message("heart", 1, digest))
+    return encode(ResultVote("heart", 1, digest, Seal(index, signature)))
+
+
+async def test_votes_count_on_under_new_indices_when_the_set_changes_and_who_left_is_not_counted() -> None:
+    _, _, _, book = closed_round()
+    before, after = validators_of(NAMES), validators_of(("bern", *NAMES[1:]))
+    for name in NAMES[:3]:
+        assert book.take_vote(vote_of(name, RESULT, before))
+
+    book.turn_to(after)
+
+    votes = book._rounds["heart", 1].votes
+    assert sorted(after.members[index].name for index in votes) == sorted(NAMES[1:3])
+    assert all(vote.seal.validator == index for index, vote in votes.items())
+    assert not book.take_vote(vote_of(NAMES[1], RESULT, after)), "known already"
+    assert book.take_vote(vote_of("bern", RESULT, after))
+    await book.stop()
+
+
+async def test_a_vote_of_one_round_does_not_count_as_one_of_another() -> None:
+    _, _, _, book = closed_round()
+    vote = decode(vote_of(NAMES[1], RESULT, validators_of(NAMES)), ResultVote, bytes_max=1_024)
+
+    assert not book.take_vote(encode(msgspec.structs.replace(vote, round=2)))
+    await book.stop()
+
+
+async def test_two_results_of_one_round_prove_their_signer_a_liar() -> None:
+    _, _, _, book = closed_round()
+    validators, shown = validators_of(NAMES), list[tuple[ResultVote, ResultVote]]()
+    book._on_two_results = lambda *votes: shown.append(votes)
+    for result in (RESULT, OTHER, RESULT):
+        book.take_vote(vote_of(NAMES[2], result, validators))
+
+    (votes,) = shown
+    (offence,) = offences(CHAIN, validators, proof_of_results(Height(1), *votes))
+    assert (offence.kind, validators.members[offence.validator].name) == ("conflicting-results", NAMES[2])
     await book.stop()

@@ -203,6 +203,20 @@ def is_final(chain_id: bytes, validators: Rec, header: Rec, certificate: Rec) ->
 # Section 17: light proofs
 
 
+def is_followed(chain_id: bytes, validators: Rec, followed: Rec) -> bool:
+    """Verify a proof and the way to it."""
+    height = 0
+    for step in followed.recs("steps"):
+        header, following = step.rec("header"), step.rec("validators")
+        names = header.data("next_validators_hash") == set_hash(following)
+        if header.number("height") <= height or not names:
+            return False
+        if not is_final(chain_id, validators, header, step.rec("certificate")):
+            return False
+        validators, height = following, header.number("height")
+    return is_proven(chain_id, validators, followed.rec("proof"))
+
+
 def is_proven(chain_id: bytes, validators: Rec, proof: Rec) -> bool:
     """Verify a light proof."""
     header, fact = proof.rec("header"), proof.rec("fact")

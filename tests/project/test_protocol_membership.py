@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 import pytest
 
 from fl.membership.actions import REPLACEMENT_DELAY_MS
@@ -26,7 +27,7 @@ from ledger.execution import Execution
 from ledger.identity import Signature
 from ledger.validators import Validator
 from ledger.view_change import PreparedClaim
-from tests.fl.consortium import Consortium, key_of
+from tests.fl.consortium import SCHEMA, Consortium, key_of, task_spec
 from tests.fl.members import BLOCK_A, Members, add, card, names, replacement, rotation, rotation_to, validator
 from tests.fl.proofs import every_kind, forgotten, fork_in_one_view, fork_in_two_views, verdicts
 from tests.project.protocol_execution import execute
@@ -59,8 +60,8 @@ class Watched(Members):
 
 
 def watched(count: int = 4) -> Watched:
-    """Return a consortium of so many."""
-    chain = Consortium.begin(names=names(count))
+    """Return a consortium of so many, which learns."""
+    chain = Consortium.begin(task_spec(), names=names(count))
     return Watched(chain, [chain.validators, chain.validators])
 
 
@@ -157,6 +158,21 @@ def colliding(members: Watched) -> None:
     assert members.coming() == ["a", "b", "c"]
 
 
+def learning(members: Watched) -> None:
+    early = [members.chain.update(name, np.full(SCHEMA.size, 7, np.int16)) for name in names(3)]
+    members.vote(RemoveMember("d"), "a", "b", "c")
+    members.settle()
+    members.say("c", "validator.rotate", rotation("c"))
+    members.settle()
+    assert members.say("a", "update", early[0]).code == "ok"
+    for name in "bab":
+        members.say(name, "validator.rotate", rotation(name, address="h:1"))
+        members.say(name, "validator.rotate", rotation(name, use="-2", old_use="-new"))
+        members.settle()
+    members.say("b", "update", early[1])
+    members.say("c", "update", msgspec.structs.replace(early[2], samples=3))
+
+
 def lying(members: Watched) -> None:
     members.block()
     for name, proof in zip(names(7), every_kind(members, "g", 1).values(), strict=True):
@@ -210,6 +226,7 @@ STORIES: list[tuple[Callable[[Watched], None], int]] = [
     (leaving, 4),
     (rotating, 4),
     (replacing, 4),
+    (learning, 4),
     (colliding, 4),
     (lying, 7),
     (forking, 4),

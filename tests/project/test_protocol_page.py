@@ -22,13 +22,14 @@ from ledger.application import STATE_VALUE_BYTES_MAX
 from ledger.certificate import PROTOCOL_VERSION
 from ledger.codec import Record
 from ledger.light import LIGHT_PROOF_BYTES_MAX
+from ledger.succession import FOLLOWED_PROOF_BYTES_MAX
 from ledger.transaction import TRANSACTION_BYTES_MAX
 from node.results import RESULT_VOTE_BYTES_MAX
 from node.signed_request import BODY_HEADER, KEY_HEADER, SIGNATURE_HEADER, SKEW_MS_MAX, TIME_HEADER
 from node.transport.frames import MESSAGE_BYTES_MAX as FRAME_MESSAGE_BYTES_MAX
 from node.transport.frames import Kind
 from node.transport.handshake import HELLO_BYTES_MAX, REFUSED_CODE
-from node.wire import PAYLOAD_FRAME_BYTES_MAX, Channel
+from node.wire import IN_SYNC_BYTES_MAX, PAYLOAD_FRAME_BYTES_MAX, Channel
 from tests.project.protocol_records import PAGE, TABLES
 from tests.project.tree import ROOT
 
@@ -143,10 +144,12 @@ def test_what_is_decoded_on_its_own_has_the_limits_of_the_page() -> None:
         TRANSACTION_BYTES_MAX,
         STATE_VALUE_BYTES_MAX,
         LIGHT_PROOF_BYTES_MAX,
+        FOLLOWED_PROOF_BYTES_MAX,
         MESSAGE_BYTES_MAX,
         RECORD_BYTES_MAX,
         PAYLOAD_FRAME_BYTES_MAX,
         RESULT_VOTE_BYTES_MAX,
+        IN_SYNC_BYTES_MAX,
         HELLO_BYTES_MAX,
         GENESIS_BYTES_MAX,
     ]
@@ -293,7 +296,7 @@ def test_the_page_speaks_of_these_versions() -> None:
 
 
 def test_the_page_names_the_headers_of_a_signed_request_and_their_time() -> None:
-    signed = TEXT[TEXT.index("### 16.4") : TEXT.index("## 17.")]
+    signed = TEXT[TEXT.index("### 16.5") : TEXT.index("## 17.")]
 
     assert {KEY_HEADER, TIME_HEADER, BODY_HEADER, SIGNATURE_HEADER} == {
         one for one in named(signed) if one.startswith("Foedus-")
@@ -304,8 +307,8 @@ def test_the_page_names_the_headers_of_a_signed_request_and_their_time() -> None
 def test_the_page_numbers_channels_frames_and_refused_handshakes_as_the_code_does() -> None:
     links = " ".join(TEXT[TEXT.index("### 16.3") : TEXT.index("### 16.4")].split())
 
-    assert [channel.name for channel in Channel] == ["CONSENSUS", "TRANSACTION", "RESULT", "PAYLOAD"]
-    assert "1 consensus messages, 2 raw transactions, 3 `ResultVote`s, 4 payload frames" in links
+    assert [channel.name for channel in Channel] == ["CONSENSUS", "TRANSACTION", "RESULT", "PAYLOAD", "LEARNER"]
+    assert "1 consensus messages, 2 raw transactions, 3 `ResultVote`s, 4 payload frames, 5 `InSync`s" in links
     assert [kind.value for kind in Kind] == [0, 1, 2, 3]
     assert f"at most {FRAME_MESSAGE_BYTES_MAX:,} bytes" in links
     assert f"close code {REFUSED_CODE}" in links
