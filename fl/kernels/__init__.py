@@ -32,7 +32,6 @@ class Library:
 
     def __init__(self, functions: ctypes.CDLL) -> None:
         """Take a loaded library of this version."""
-        self._limit_lanes = _typed(functions.foedus_limit_lanes, None, ctypes.c_int32)
         self._survey = _typed(functions.foedus_survey, None, _P, _N, _N, _N, _P, _P)
         self._gram = _typed(functions.foedus_gram, None, _P, _N, _N, _N, _P)
         self._weighted_32 = _typed(functions.foedus_weighted_32, None, _P, _N, _N, _N, _P, _P)
@@ -42,10 +41,6 @@ class Library:
         self._add_32 = _typed(functions.foedus_add_32, _N, _P, _P, _N, _D, _D, _D, _D)
         self._add_64 = _typed(functions.foedus_add_64, _N, _P, _P, _N, _D, _D, _D, _D)
         self._quantise = _typed(functions.foedus_quantise, _N, _P, _P, _N, _D, _D, _P, _P)
-
-    def limit_lanes(self, bits: int) -> None:
-        """Use no vectors of more than so many bits from now on; 512 allows all. For comparison: the integers are the same."""
-        self._limit_lanes(bits)
 
     def survey(self, words: NDArray[np.int16]) -> tuple[list[int], list[int]]:
         """Return each row's largest magnitude and sum of squares; the sum is right where no magnitude exceeds 8191."""
