@@ -44,7 +44,7 @@ def reasons_of(node: Node, links: Sequence[PeerLink]) -> tuple[Reason, ...]:
         quorum_reasons(links, validators),
         height_reasons(node.driver.standing, validators, node.driver.waiting_ms),
         sync_reasons(node.core.sync, node.config.sync.snapshot),
-        passed_over(node.driver.turned_down, time_ns() // 1_000_000),
+        passed_over(node.driver.reports.turned_down, time_ns() // 1_000_000),
         _signing(node),
         _divergence(node.results.divergent),
         clock_reasons(links, parameters.clock_drift_ms_max),

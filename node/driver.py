@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from time import monotonic, thread_time
 from typing import Final, assert_never
 
@@ -32,7 +32,6 @@ from consensus import (
     FetchEnded,
     MessageReceived,
     Notice,
-    NoticeKind,
     Persist,
     Replica,
     Send,
@@ -46,22 +45,20 @@ from consensus import (
     WorkArrived,
     WorkGone,
 )
-from ledger.block import Block, CertifiedBlock
+from ledger.block import CertifiedBlock
 from ledger.execution import Execution, InvalidBlockError
-from ledger.fields import Height, View
+from ledger.fields import Height
 from node.chain import Chain
 from node.fetched import FetchedBlocks
 from node.inbox import Inbox, Letter
 from node.metrics import NodeMetrics
 from node.network import Network, SafetyStore
-from node.overlooked import TurnedDown
 from node.proposals import Proposals
 from node.recording import Recorder
+from node.reports import Reports, worth_of
 from node.sync.snapshot import Snapshot
 from node.sync.sources import NobodyHasItError
 from node.transport import Worth
-
-_FALSE: Final = frozenset({DropReason.MALFORMED, DropReason.BAD_SIGNATURE, DropReason.NOT_A_MEMBER})
 
 log = structlog.get_logger(__name__)
 
@@ -113,16 +110,13 @@ class Driver:
         self._clock_ms = clock_ms
         self._on_appended = on_appended
         self._on_installed = on_installed
-        self._on_evidence = on_evidence
         self._metrics = metrics
+        self.reports: Final = Reports(metrics, on_evidence, lambda: chain.validators, clock_ms)
         self._on_cost = on_cost
         self._on_garbage = on_garbage
         self._inbox = Inbox()
         self._internal: deque[Event] = deque([Started()])
         self._wake = asyncio.Event()
-        self.turned_down: TurnedDown | None = None
-        """The last proposal that was not waited for, since it passed a transaction over (R10)."""
-
         self._timers: dict[TimerKind, asyncio.TimerHandle] = {}
         self._due: asyncio.TimerHandle | None = None
         self._workers: set[asyncio.Task[None]] = set()
@@ -239,7 +233,7 @@ class Driver:
         """Hand a message to the replica, on its neighbour's account."""
         began_s = thread_time()
         effects = self._stepped(MessageReceived(letter.data))
-        self._on_cost(letter.via, thread_time() - began_s, _worth(effects))
+        self._on_cost(letter.via, thread_time() - began_s, worth_of(effects))
         for effect in effects:
             if isinstance(effect, Drop) and effect.reason is DropReason.MALFORMED and letter.is_own:
                 self._on_garbage(letter.via, f"no consensus message: {effect.detail}")
@@ -291,7 +285,7 @@ class Driver:
             case FetchBlocks():
                 self._spawn(self._fetch(effect))
             case Drop() | Evidence() | Notice():
-                self._report(effect)
+                self.reports.take(effect)
             case _:
                 assert_never(effect)
 
@@ -304,7 +298,7 @@ class Driver:
         block = effect.block
         try:
             if effect.fresh:
-                self._require_fresh(block)
+                self._proposals.require_fresh(block, self._clock_ms())
             self._proposals.check(block)
         except InvalidBlockError as error:
             self._answer(effect, ok=False, reason=str(error))
@@ -324,19 +318,12 @@ class Driver:
     def _approve(self, effect: ValidateBlock) -> None:
         header = effect.block.header
         passes_over = self._proposals.passes_over(effect.block) if effect.fresh else ""
-        self._post(
-            BlockValidated(Height(header.height), effect.view, effect.block.id, ok=True, passes_over=passes_over)
-        )
+        height, block_id = Height(header.height), effect.block.id
+        self._post(BlockValidated(height, effect.view, block_id, ok=True, passes_over=passes_over))
 
     def _answer(self, effect: ValidateBlock, *, ok: bool, reason: str) -> None:
         header = effect.block.header
         self._post(BlockValidated(Height(header.height), effect.view, effect.block.id, ok, reason))
-
-    def _require_fresh(self, block: Block) -> None:
-        now, drift = self._clock_ms(), self._chain.parameters.clock_drift_ms_max
-        if abs(block.header.time_ms - now) > drift:
-            message = f"block time {block.header.time_ms} is more than {drift} ms from this node's clock {now}"
-            raise InvalidBlockError(message)
 
     def _append(self, certified: CertifiedBlock) -> None:
         execution = self._proposals.append(certified, is_signed=self._fetched.is_signed)
@@ -411,35 +398,3 @@ class Driver:
                     self._fetched.refuse()
                     self._network.blame(block.peer, f"block {height} is not what the chain goes on with")
         self._look_around()
-
-    def _report(self, report: Drop | Evidence | Notice) -> None:
-        match report:
-            case Drop(kind, sender, reason, detail):
-                self._metrics.messages_dropped.labels(reason.value).inc()
-                log.debug("message.dropped", kind=kind, sender=sender, reason=reason.value, detail=detail)
-            case Evidence(offender):
-                self._metrics.evidence.inc()
-                self._on_evidence(report)
-                log.error("consensus.evidence", offender=offender)
-            case Notice(kind, height, view, detail):
-                if kind is NoticeKind.VIEW_CHANGE_ASKED:
-                    self._metrics.view_changes.inc()
-                if kind is NoticeKind.TRANSACTION_PASSED_OVER:
-                    self._note_passed_over(height, view, detail)
-                log.info("consensus.notice", kind=kind.value, height=height, view=view, detail=detail)
-
-    def _note_passed_over(self, height: Height, view: View, detail: str) -> None:
-        self._metrics.passed_over.inc()
-        validators = self._chain.validators
-        primary = validators.members[validators.primary(height, view)].name
-        self.turned_down = TurnedDown(self._clock_ms(), height, view, primary, detail)
-
-
-def _worth(effects: Sequence[Effect]) -> Worth:
-    """Return what a message was worth that had these effects."""
-    drops = [effect.reason for effect in effects if isinstance(effect, Drop)]
-    if not effects:
-        return Worth.COUNTED
-    if not drops:
-        return Worth.USEFUL
-    return Worth.FALSE if _FALSE & set(drops) else Worth.KNOWN

@@ -132,6 +132,17 @@ class Proposals:
                 return f"the result of {result.task}/{result.round} is not what this node computed"
         return ""
 
+    def require_fresh(self, block: Block, now_ms: int) -> None:
+        """Check the time of a block that nobody has prepared.
+
+        Raises:
+            InvalidBlockError: it is too far from this node's clock.
+        """
+        drift = self._chain.parameters.clock_drift_ms_max
+        if abs(block.header.time_ms - now_ms) > drift:
+            message = f"block time {block.header.time_ms} is more than {drift} ms from this node's clock {now_ms}"
+            raise InvalidBlockError(message)
+
     def append(self, certified: CertifiedBlock, *, is_signed: Callable[[Digest], bool] = lambda _: False) -> Execution:
         """Make a certified block part of the chain and bring everything that depends on the state up to date.
 
