@@ -80,14 +80,15 @@ class Port:
         if self._context is not None:
             pin(self._context, keys)
 
-    async def stop_listening(self) -> None:
+    def stop_listening(self) -> None:
         """Accept no more connections."""
         if self._door is not None:
-            await self._door.close()
+            self._door.shut()
 
     async def close(self) -> None:
         """End every request."""
-        await self.stop_listening()
+        if self._door is not None:
+            await self._door.close()
         if self._runner is not None:
             await self._runner.cleanup()
         if self._door is not None:
