@@ -128,14 +128,18 @@ class Door:
             if not self._busy[transport]:
                 del self._busy[transport]
 
-    async def close(self) -> None:
-        """Take no more connections, and drop those that have not arrived."""
+    def shut(self) -> None:
+        """Take no more connections."""
         if self._watching is not None:
             self._watching.cancel()
         if self._listener is not None:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
             self._listener = None
+
+    async def close(self) -> None:
+        """Take no more connections, and drop those that have not arrived."""
+        self.shut()
         tasks = list(self._arriving)
         for task in tasks:
             task.cancel()

@@ -46,11 +46,14 @@ class PeerClient:
                 max_msg_size=MESSAGE_BYTES_MAX + 1,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_MS_MAX / 1000),
             )
-        shown = peer_key(socket.get_extra_info("ssl_object"))
-        if shown != self.validator.transport_key:
+        try:
+            shown = peer_key(socket.get_extra_info("ssl_object"))
+            if shown != self.validator.transport_key:
+                needed = self.validator.transport_key.hex()
+                raise PeerKeyError(f"{self.validator.name} must hold {needed}, it holds {shown.hex()}")  # noqa: TRY301 - both ways to close the socket
+        except PeerKeyError:  # also when the connection is gone already, and shows no key
             await socket.close()
-            message = f"{self.validator.name} must hold {self.validator.transport_key.hex()}, it holds {shown.hex()}"
-            raise PeerKeyError(message)
+            raise
         return socket
 
     async def request(self, method: str, address: str, path: str, *, bytes_max: int, body: bytes = b"") -> bytes:

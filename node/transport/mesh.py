@@ -112,7 +112,7 @@ class Transport:
     async def stop(self) -> None:
         """Close everything; frames that still wait are lost."""
         self._running = False
-        await self._port.stop_listening()
+        self._port.stop_listening()
         dialers = list(self._dialers.values())
         self._dialers.clear()
         self._end_links("this node stops", lambda _: True)

@@ -86,14 +86,15 @@ class Port:
         """Tell whether the holder of a key has opened a connection to this node since it started."""
         return self._gate is not None and key in self._gate.callers
 
-    async def stop_listening(self) -> None:
+    def stop_listening(self) -> None:
         """Accept no more connections."""
         if self._door is not None:
-            await self._door.close()
+            self._door.shut()
 
     async def close(self) -> None:
         """End every request."""
-        await self.stop_listening()
+        if self._door is not None:
+            await self._door.close()
         if self._runner is not None:
             await self._runner.cleanup()
         if self._door is not None:
