@@ -135,6 +135,11 @@ class Driver:
         return self._replica.standing()
 
     @property
+    def is_catching_up(self) -> bool:
+        """Tell whether the block that is being appended is one of many that were fetched."""
+        return self._fetched.is_open and self._fetched.are_many
+
+    @property
     def waiting_ms(self) -> int:
         """How long there has been work without a new block, whatever the clock does; 0 when there is none."""
         return 0 if self._work_since_s is None else int(1000 * (monotonic() - self._work_since_s))
@@ -397,4 +402,5 @@ class Driver:
                 if self._chain.height < height:
                     self._fetched.refuse()
                     self._network.blame(block.peer, f"block {height} is not what the chain goes on with")
+        log.info("blocks.fetched", height=self._chain.height, goal=self._replica.standing().goal)
         self._look_around()

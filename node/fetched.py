@@ -27,10 +27,14 @@ class FetchedBlocks:
         self.is_open = False
         """Whether a slice is being taken."""
 
+        self.are_many = False
+        """Whether the part is longer than one slice, so that what happened in its blocks is no news."""
+
     def bring(self, part: Sequence[CheckedBlock]) -> asyncio.Future[bool]:
         """Queue a part; the answer tells, once it is used up, whether the next one may come."""
         assert not self._blocks, "one part after the other"
         self._blocks.extend(part)
+        self.are_many = len(part) > SLICE_BLOCKS_MAX
         self._signed = frozenset(identity for block in part for identity in block.signed)
         self._done = asyncio.get_running_loop().create_future()
         return self._done

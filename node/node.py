@@ -302,7 +302,7 @@ class Node:
 
     def _on_block(self, certified: CertifiedBlock, execution: Execution) -> None:
         self.metrics.take_block(execution)
-        for receipt in execution.receipts:
+        for receipt in execution.receipts if not self.driver.is_catching_up else ():
             for event in receipt.events:
                 log.info("event", height=certified.block.header.height, kind=event.kind, subject=event.subject)
                 if event.kind == "round.certified" and self.results.seconds_last:
