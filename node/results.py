@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Final, Protocol, TypeVar
 
 import structlog
+from msgspec import structs
 
 from fl.aggregates import sign_result, verify_result_seal
 from fl.aggregators import AggregationError
@@ -131,12 +132,31 @@ class ResultBook:
         self._late: set[asyncio.Task[None]] = set()
         self._used: RoundInputs | None = None
         self._thread = background_threads(1, "results")
-        self.validators: ValidatorSet | None = None
+        self._validators: ValidatorSet | None = None
         self.seconds_last: float = 0.0
         """How long the latest aggregation took."""
 
         self.divergent: RoundId | None = None
         """A round in which a quorum signed another result than this node computed: its build or machine is faulty."""
+
+    @property
+    def validators(self) -> ValidatorSet | None:
+        """The set that decides the next height; None before it is known."""
+        return self._validators
+
+    @validators.setter
+    def validators(self, validators: ValidatorSet) -> None:
+        """Turn to a set: votes of those who stay keep counting, under the indices that they have in it."""
+        before, self._validators = self._validators, validators
+        if before is None or before == validators:
+            return
+        for identity, entry in self._rounds.items():
+            votes, entry.votes = entry.votes, {}
+            for index, vote in votes.items():
+                now = validators.index_of(before.members[index].public_key)
+                if now is not None:
+                    entry.votes[now] = structs.replace(vote, seal=Seal(now, vote.seal.signature))
+            self._check_quorum(identity, entry)
 
     def open_job(self, job: AggregationJob) -> None:
         """Begin to work on a closed round, unless that has begun already."""

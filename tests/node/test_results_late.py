@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fl.aggregates import sign_result, verify_result_seal
 from fl.results import closed_jobs
-from ledger.codec import decode
+from ledger.codec import decode, encode
 from ledger.digest import Digest
 from ledger.merkle import leaf_hash
 from ledger.payload import PayloadDescriptor, chunks_of, describe
@@ -112,3 +113,25 @@ async def test_a_model_that_no_disk_has_is_computed_again_and_not_signed_again()
         assert await shelf.kept.get() == consortium.compute().result.model
     await book.stop()
     assert said.empty()
+
+
+async def test_votes_of_a_set_keep_counting_in_the_next_one_under_their_new_indices() -> None:
+    """A claim whose seals name the members of an earlier set is refused, and no proposer could do better."""
+    consortium, shelf, said, book = closed_round()
+    shelf.here.set()
+    shelf.readable.set()
+    before = validators_of(NAMES)
+    result = consortium.compute().result
+    for name in NAMES[1:]:
+        seal = sign_result(key_of(name, "validator"), CHAIN, before, result)
+        book.take_vote(encode(ResultVote(result.task, result.round, result.digest, seal)))
+    await said.get()
+    after = validators_of(NAMES[:1] + NAMES[2:])
+
+    book.validators = after
+
+    (claim,) = book.claims()
+    assert [seal.validator for seal in claim.seals] == [0, 1, 2]
+    for seal in claim.seals:
+        assert verify_result_seal(CHAIN, after, result.task, result.round, result.digest, seal)
+    await book.stop()
