@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from consensus.committee import Committee
-from fl import aggregates, updates
+from fl import aggregates, availability
 from ledger.block import Block, CertifiedBlock
 from ledger.execution import Execution
 from ledger.fields import Height
 from ledger.payload import Acknowledgement, sign_acknowledgement
 from node.payloads.exchange import PayloadExchange
 from node.proposals import Proposals
+from node.sync import checking
 from node.wire import Acknowledged, Announcement, Channel, encode_payload_frame
 from tests.simulation.mutations import Mutation
 from tests.simulation.whole import disk
@@ -54,7 +55,7 @@ WHOLE_MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "availability certificates are not checked",
-        ((updates, "verify_availability", _no_check),),
+        ((availability, "verify_availability", _no_check),),
         seed=0,
         n=4,
         liar="pretender",
@@ -74,7 +75,7 @@ WHOLE_MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "certificates of fetched blocks are not verified",
-        ((Committee, "require_certificate", _no_check),),
+        ((Committee, "require_certificate", _no_check), (checking, "verify_certificate", _no_check)),
         seed=30,
         n=4,
         liar="poisoner",
