@@ -147,3 +147,14 @@ def _read_control(message: bytes) -> Control:
     if message[0] != Kind.CONTROL << 4:
         raise CodecError("a control frame is of no channel")
     return decode(message[1:], Control, bytes_max=CONTROL_BYTES_MAX)  # type: ignore[arg-type]
+
+
+def require_size(data: bytes) -> None:
+    """Check that data fits into a frame.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if len(data) > FRAME_BYTES_MAX:
+        message = f"a frame has at most {FRAME_BYTES_MAX} bytes, got {len(data)}"
+        raise ValueError(message)

@@ -23,6 +23,7 @@ from node.transport.frames import MESSAGE_BYTES_MAX, Frame, Ping, Pong, control,
 from node.transport.handshake import Hello, WebSocket
 from node.transport.outbox import Outbox
 from node.transport.peers import TransportLimits
+from node.wire import Channel
 
 CLOSE_MS_MAX: Final = 500
 _TCP_INFO_BYTES: Final = 136
@@ -74,14 +75,17 @@ class Link:
         self._bytes: Final = TokenBucket(limits.receive_bytes_per_s_max, loop.time())
         self._ended: Final[asyncio.Future[str]] = loop.create_future()
 
+    def send(self, channel: Channel, frame: bytes) -> None:
+        """Queue a frame; newer ones may push it out, but not what consensus says."""
+        if channel is Channel.CONSENSUS:
+            self.send_urgent(frame)
+        else:
+            self.outbox.put_gossip(frame)
+
     def send_urgent(self, frame: bytes) -> None:
         """Queue a frame that must not be lost while the link lives."""
         if not self.outbox.put_urgent(frame):
             self.end("slow consumer: its urgent queue is full")
-
-    def send_gossip(self, frame: bytes) -> None:
-        """Queue a frame that newer ones may push out."""
-        self.outbox.put_gossip(frame)
 
     def ping(self, neighbours: tuple[PublicKey, ...]) -> None:
         """Tell the peer that we are here and whom we are connected with."""

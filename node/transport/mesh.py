@@ -30,7 +30,7 @@ from node.transport.link import Link
 from node.transport.peers import PeerStatus, TransportLimits
 from node.transport.port import Port
 from node.transport.relay import Relay
-from node.wire import FRAME_BYTES_MAX, Channel
+from node.wire import Channel
 
 _log: Final = structlog.get_logger("node.transport")
 
@@ -126,23 +126,23 @@ class Transport:
 
     def broadcast(self, channel: Channel, data: bytes) -> None:
         """Queue a frame for every other validator, at most `FRAME_BYTES_MAX` bytes."""
-        _require_size(data)
+        frames.require_size(data)
         self._sequence += 1
         message = frames.broadcast(channel, self._sequence, data)
         for key in self._links:
-            self._queue(key, channel, message)
+            self._links[key][0].send(channel, message)
 
     def send(self, peer: int, channel: Channel, data: bytes) -> None:
         """Queue a frame for one validator, through others when there is no direct link; lost when there is no way."""
-        _require_size(data)
+        frames.require_size(data)
         key = self._members[peer].transport_key
         if key in self._links:
-            self._queue(key, channel, frames.direct(channel, data))
+            self._links[key][0].send(channel, frames.direct(channel, data))
             return
         self._sequence += 1
         frame = Frame(Kind.RELAYED, channel, self._sequence, self.me, key, data)
         for hop in self._relay.first_hops(frame, self._validators.faulty_max + 1):
-            self._queue(hop, channel, frames.relayed(frame))
+            self._links[hop][0].send(channel, frames.relayed(frame))
 
     def peers(self) -> list[PeerStatus]:
         """Return all other validators, in order of index."""
@@ -325,7 +325,7 @@ class Transport:
         if targets:
             message = frames.relayed(frame)
             for key in targets:
-                self._queue(key, frame.channel, message)
+                self._links[key][0].send(frame.channel, message)
 
     def _deliver(self, link: Link, frame: Frame) -> Worth:
         index = self._index.get(frame.origin)
@@ -341,13 +341,6 @@ class Transport:
         finally:
             self.charge(self.carrier, thread_time() - began_s, worth)
         return worth
-
-    def _queue(self, key: PublicKey, channel: Channel, message: bytes) -> None:
-        link = self._links[key][0]
-        if channel is Channel.CONSENSUS:
-            link.send_urgent(message)
-        else:
-            link.send_gossip(message)
 
     def _end_links(self, reason: str, which: Callable[[PublicKey], bool]) -> None:
         for key, links in self._links.items():
@@ -402,9 +395,3 @@ class Transport:
     def _name(self, key: PublicKey) -> str:
         index = self._index.get(key)
         return self._members[index].name if index is not None else key.hex()[:16]
-
-
-def _require_size(data: bytes) -> None:
-    if len(data) > FRAME_BYTES_MAX:
-        message = f"a frame has at most {FRAME_BYTES_MAX} bytes, got {len(data)}"
-        raise ValueError(message)
