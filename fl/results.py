@@ -51,6 +51,12 @@ class AggregationJob:
         base = () if self.base.payload is None else (self.base.payload,)
         return (*base, *(update.payload for update in self.updates))
 
+    @property
+    def root(self) -> int | None:
+        """Which update is that of the participant whom the rule trusts; None when it is not there."""
+        names = [update.participant for update in self.updates]
+        return names.index(self.spec.rule.root) if self.spec.rule.root in names else None
+
 
 @dataclass(frozen=True, slots=True)
 class ComputedRound:
@@ -193,6 +199,8 @@ def compute_in_place(inputs: RoundInputs) -> ComputedModel:
             [update.samples for update in job.updates],
             segments,
             clip_norm=clip_norm_in_units(job.spec.clip_norm_micros, exponents),
+            seed=job.round.seed,
+            root=job.root,
         )
     except UpdateRangeError as error:
         message = f"update of {job.updates[error.row].participant}: {error}, though a quorum acknowledged it"

@@ -3,9 +3,11 @@
 `aggregate(spec, updates, weights, segments)` is the one entry; `RuleSpec` says which rule with which pre-aggregations.
 """
 
+from fl.aggregators.aggregation import Aggregation, Decision, Retained, aggregate, decide
 from fl.aggregators.clip import ClipFactor, clip_norm_in_units
 from fl.aggregators.errors import (
     AggregationError,
+    RootMissingError,
     RuleSpecError,
     TooFewUpdatesError,
     TooManyUpdatesError,
@@ -13,7 +15,7 @@ from fl.aggregators.errors import (
     UpdateRangeError,
     WeightError,
 )
-from fl.aggregators.registry import Aggregation, Decision, Retained, aggregate, decide, minimum_updates
+from fl.aggregators.registry import maximum_updates, minimum_updates
 from fl.aggregators.spec import UPDATES_MAX, RuleSpec, default_rule
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "ClipFactor",
     "Decision",
     "Retained",
+    "RootMissingError",
     "RuleSpec",
     "RuleSpecError",
     "TooFewUpdatesError",
@@ -34,5 +37,6 @@ __all__ = [
     "clip_norm_in_units",
     "decide",
     "default_rule",
+    "maximum_updates",
     "minimum_updates",
 ]

@@ -58,16 +58,3 @@ def squared_distances(gram: Gram) -> Gram:
     return tuple(
         tuple(diagonal[i] + diagonal[j] - 2 * product for j, product in enumerate(line)) for i, line in enumerate(gram)
     )
-
-
-def mixed_gram(gram: Gram, neighbourhoods: tuple[tuple[int, ...], ...]) -> Gram:
-    """Return the Gram matrix of the neighbourhoods' sums, M G M^T, without touching a row.
-
-    Args:
-        gram: of the rows before mixing.
-        neighbourhoods: per mixed row, the rows that it sums.
-    """
-    halfway = [[sum(line[j] for j in hood) for hood in neighbourhoods] for line in gram]
-    return tuple(
-        tuple(sum(halfway[i][column] for i in hood) for column in range(len(neighbourhoods))) for hood in neighbourhoods
-    )

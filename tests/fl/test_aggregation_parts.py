@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from fl.aggregators import ClipFactor, TooFewUpdatesError, WeightError, clip_norm_in_units
 from fl.aggregators.arc import arc_threshold, clipped_count
 from fl.aggregators.clip import NOTHING, WHOLE, clip_factor, scale_words
-from fl.aggregators.gram import gram_matrix, mixed_gram, squared_distances
+from fl.aggregators.gram import gram_matrix, squared_distances
 from fl.aggregators.krum import krum_scores
+from fl.aggregators.mixing import mixed_gram
 from fl.aggregators.nnm import nearest_neighbourhoods
 from fl.aggregators.order_statistics import (
     NETWORK_ROWS_MAX,
@@ -137,7 +138,7 @@ def test_the_gram_matrix_of_mixtures_needs_no_rows() -> None:
     words = np.random.default_rng(5).integers(-5, 6, (6, 30)).astype(np.int16)
     gram = gram_matrix(plain(words))
     hoods = nearest_neighbourhoods(gram, 2)
-    mixtures = np.array([words[list(hood)].sum(axis=0) for hood in hoods]).astype(np.int16)
+    mixtures = np.array([words[list(hood)].sum(axis=0) for hood in hoods.members]).astype(np.int16)
 
     assert mixed_gram(gram, hoods) == gram_matrix(plain(mixtures))
 
@@ -145,7 +146,7 @@ def test_the_gram_matrix_of_mixtures_needs_no_rows() -> None:
 def test_equally_near_rows_are_taken_in_ascending_order() -> None:
     words = np.array([[0], [1], [-1], [1], [-1]], np.int16)
 
-    assert nearest_neighbourhoods(gram_matrix(plain(words)), 2)[0] == (0, 1, 2)
+    assert nearest_neighbourhoods(gram_matrix(plain(words)), 2).members[0] == (0, 1, 2)
 
 
 def test_a_krum_score_sums_n_minus_f_minus_two_other_rows() -> None:
