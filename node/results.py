@@ -9,6 +9,7 @@ which a quorum has on disk (`restore`).
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -17,7 +18,7 @@ from typing import Final, Protocol, TypeVar
 import structlog
 
 from fl.aggregates import sign_result, verify_result_seal
-from fl.aggregators import AggregationError
+from fl.aggregators import AggregationError, Work
 from fl.records import AggregateClaim, RoundResult
 from fl.results import AggregationJob, ComputedModel, InputError, RoundInputs, compute_in_place
 from ledger.certificate import Seal
@@ -39,6 +40,9 @@ RETRY_SECONDS_MAX: Final = 30.0
 
 MEMORY_SECONDS_MAX: Final = 30.0
 """How long the memory of a round is kept for the next one."""
+
+PIECE_THREADS_MAX: Final = 8
+"""Threads among which a node divides the words of a round: more than memory can feed bring nothing."""
 
 log = structlog.get_logger(__name__)
 
@@ -131,6 +135,8 @@ class ResultBook:
         self._late: set[asyncio.Task[None]] = set()
         self._used: RoundInputs | None = None
         self._thread = background_threads(1, "results")
+        self._pieces = background_threads(min(os.cpu_count() or 1, PIECE_THREADS_MAX), "pieces")
+        self._by_pieces = Work(self._pieces.map)
         self.validators: ValidatorSet | None = None
         self.seconds_last: float = 0.0
         """How long the latest aggregation took."""
@@ -224,6 +230,7 @@ class ResultBook:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._pieces.shutdown(wait=False, cancel_futures=True)
 
     async def _work(self, entry: _Round, job: AggregationJob) -> None:
         try:
@@ -267,7 +274,7 @@ class ResultBook:
         loop = asyncio.get_running_loop()
         inputs = await loop.run_in_executor(self._thread, self._read_inputs, job, used)
         read = perf_counter()
-        computed = await loop.run_in_executor(self._thread, compute_in_place, inputs)
+        computed = await loop.run_in_executor(self._thread, compute_in_place, inputs, self._by_pieces)
         self.seconds_last = perf_counter() - read
         log.info(
             "result.computed",

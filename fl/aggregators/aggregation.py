@@ -25,7 +25,7 @@ from fl.aggregators.mixing import Mixing, mixed_gram
 from fl.aggregators.nnm import nearest_neighbourhoods
 from fl.aggregators.plan import Around, Linear, Middle, Plan, Situation, WeightedMiddle
 from fl.aggregators.registry import RULES, maximum_updates, minimum_updates
-from fl.aggregators.rows import CHUNK_WORDS, Rows
+from fl.aggregators.rows import IN_TURN, Rows, Work
 from fl.aggregators.spec import RuleSpec
 from fl.aggregators.survey import survey
 from fl.aggregators.weights import apportion
@@ -95,7 +95,7 @@ def aggregate(
     clip_norm: int = 0,
     seed: bytes = b"",
     root: int | None = None,
-    chunk_words: int = CHUNK_WORDS,
+    work: Work = IN_TURN,
 ) -> Aggregation:
     """Aggregate a round's updates.
 
@@ -107,7 +107,7 @@ def aggregate(
         clip_norm: static L2 bound of a row, in grid units of the smallest exponent (`clip_norm_in_units`); 0 for none.
         seed: of the round, for what is drawn by lot.
         root: the row of `spec.root`, None when it is not there.
-        chunk_words: words handled at a time; any value gives the same result.
+        work: how the passes are carried out; gives the same result.
 
     Raises:
         TooFewUpdatesError: n < `minimum_updates(spec)`.
@@ -119,9 +119,7 @@ def aggregate(
 
     Cost: as the rule's module says; memory is the result (8 d bytes) and less than 16 MB.
     """
-    decision = decide(
-        spec, updates, weights, segments, clip_norm=clip_norm, seed=seed, root=root, chunk_words=chunk_words
-    )
+    decision = decide(spec, updates, weights, segments, clip_norm=clip_norm, seed=seed, root=root, work=work)
     return Aggregation(
         numerator=decision.last_pass.numerator(),
         denominator=decision.last_pass.denominator,
@@ -142,14 +140,14 @@ def decide(
     clip_norm: int = 0,
     seed: bytes = b"",
     root: int | None = None,
-    chunk_words: int = CHUNK_WORDS,
+    work: Work = IN_TURN,
 ) -> Decision:
     """Do all of `aggregate` but its last pass: a caller that uses the sums in pieces needs no vector of length d."""
     assert clip_norm >= 0, f"a clip norm is at least 0, got {clip_norm}"
     _require_arrays(updates, weights, segments)
     _require_count(spec, len(updates))
     rule = RULES[spec.rule]
-    rows = Rows(updates, (WHOLE,) * len(updates), tuple(segments), chunk_words)
+    rows = Rows(updates, (WHOLE,) * len(updates), tuple(segments), work)
     measured = survey(rows, spec.f)
     rows = replace(rows, factors=_clip_factors(spec, measured.norms_squared, clip_norm))
     gram: Gram = gram_matrix(rows) if rule.needs_gram or "nnm/1" in spec.pre else ()

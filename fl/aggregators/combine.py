@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar, assert_never
 
@@ -42,11 +44,20 @@ class LastPass:
             return _middle_mixed_sum(words, self.mixing, self.plan.drop)
         return _ordered_sum(_mixed(words, self.mixing), self.plan)
 
+    def places(self, start: int, stop: int) -> Iterator[slice]:
+        """Yield pieces that `sums` is good at, covering some columns in order."""
+        is_compiled = isinstance(self.plan, Linear) or (isinstance(self.plan, Middle) and self.rows.count <= ROWS_MAX)
+        is_mixed = self.mixing is not None and set(self.mixing.factors) != {1}
+        return self.rows.places(start, stop, in_place=is_compiled and not is_mixed and self.rows.is_whole)
+
     def numerator(self) -> NDArray[np.int64]:
         """Return the numerator of all columns, shape (d,)."""
         whole = np.empty(self.rows.size, np.int64)
-        for place in self.rows.places(0, self.rows.size):
+
+        def write(place: slice) -> None:
             whole[place] = self.sums(place)
+
+        deque(self.rows.work.run(write, self.places(0, self.rows.size)), maxlen=0)
         return whole
 
 

@@ -30,8 +30,9 @@ def gram_matrix(rows: Rows) -> Gram:
     total = [[0] * count for _ in range(count)]
     for run in rows.runs():
         part = np.zeros((count, count), np.int64)
-        for place in rows.places(run.start, run.stop):
-            part += _upper_triangle(rows.chunk(place))
+        pieces = rows.places(run.start, run.stop, in_place=rows.is_whole)
+        for triangle in rows.work.run(lambda place: _upper_triangle(rows.chunk(place)), pieces):
+            part += triangle
         part += np.triu(part, 1).T
         scale = 2 * (run.exponent - rows.exponent_min)
         total = [

@@ -25,7 +25,7 @@ from fl.aggregators.order_statistics import (
     network_middle_sum,
     sorted_middle_sum,
 )
-from fl.aggregators.rows import Rows, merged
+from fl.aggregators.rows import Rows, Work, merged
 from fl.aggregators.weights import SHARE_TOTAL, WEIGHT_MAX, apportion
 from fl.grid import WORD_MAX
 from fl.rounding import shift_half_even
@@ -119,7 +119,7 @@ def test_the_gram_matrix_is_that_of_python_integers(count: int, exponents: list[
     worth = [2 ** (e - min(exponents)) for e in exponents for _ in range(3)]
     values = [[word * by for word, by in zip(row, worth, strict=True)] for row in words.tolist()]
 
-    gram = gram_matrix(Rows(words, (WHOLE,) * count, segments, chunk))
+    gram = gram_matrix(Rows(words, (WHOLE,) * count, segments, Work(chunk_words=chunk)))
 
     assert gram == tuple(
         tuple(sum(a * b for a, b in zip(one, other, strict=True)) for other in values) for one in values

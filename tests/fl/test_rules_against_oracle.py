@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fl.aggregators import Aggregation, RuleSpec, aggregate, minimum_updates
+from fl.aggregators import Aggregation, RuleSpec, Work, aggregate, minimum_updates
 from fl.aggregators.spec import PRE_ORDERS, WEIGHTED, WEIGHTED_ROBUST, RuleId
 from fl.grid import WORD_MAX
 from fl.schema import Segment
@@ -39,7 +39,7 @@ class Case:
             clip_norm=self.clip_norm,
             seed=SEED,
             root=self.root,
-            chunk_words=self.chunk_words,
+            work=Work(chunk_words=self.chunk_words),
         )
 
     @property
