@@ -234,6 +234,9 @@ class RoundState(Record):
     reason: Annotated[str, Meta(max_length=256)]
     """Why it failed; empty otherwise."""
 
+    seed: DigestField
+    """What is drawn by lot follows from it; 32 zero bytes until the input set is fixed."""
+
 
 class UpdateState(Record):
     """An update that is in a round."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isqrt
 from typing import Final
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.aggregates import latest_closed
-from fl.aggregators import Decision, UpdateRangeError, clip_norm_in_units, decide
+from fl.aggregators import IN_TURN, Decision, LastPass, UpdateRangeError, Work, clip_norm_in_units, decide
 from fl.grid import MODEL_WORD_BYTES, GridError, add_aggregate, model_from_bytes, model_shift, next_exponents
 from fl.records import AggregateClaim, Contribution, ModelState, RoundResult, RoundState, TaskSpec, UpdateState
 from fl.schema import ModelSchema, Segment
@@ -50,6 +51,12 @@ class AggregationJob:
         """The bytes that the result follows from: the base model's, unless it is all zeros, and each update's."""
         base = () if self.base.payload is None else (self.base.payload,)
         return (*base, *(update.payload for update in self.updates))
+
+    @property
+    def root(self) -> int | None:
+        """Which update is that of the participant whom the rule trusts; None when it is not there."""
+        names = [update.participant for update in self.updates]
+        return names.index(self.spec.rule.root) if self.spec.rule.root in names else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +183,12 @@ class ComputedModel:
     """Leaf hashes of the model payload's chunks, 32 bytes each, so that storing it need not hash it again."""
 
 
-def compute_in_place(inputs: RoundInputs) -> ComputedModel:
+def compute_in_place(inputs: RoundInputs, work: Work = IN_TURN) -> ComputedModel:
     """As `compute`, on inputs in memory: `inputs.model` becomes the new model's payload.
+
+    Args:
+        inputs: filled.
+        work: how the passes are carried out; the result is the same.
 
     Raises:
         InputError: words are out of range.
@@ -193,6 +204,9 @@ def compute_in_place(inputs: RoundInputs) -> ComputedModel:
             [update.samples for update in job.updates],
             segments,
             clip_norm=clip_norm_in_units(job.spec.clip_norm_micros, exponents),
+            seed=job.round.seed,
+            root=job.root,
+            work=work,
         )
     except UpdateRangeError as error:
         message = f"update of {job.updates[error.row].participant}: {error}, though a quorum acknowledged it"
@@ -242,11 +256,15 @@ def _advance(inputs: RoundInputs, decision: Decision, segments: Sequence[Segment
     saturated = 0
     for tensor, segment in zip(inputs.job.spec.schema.tensors, segments, strict=True):
         shift = model_shift(tensor, segment.exponent)
-        for place in last.rows.places(segment.start, segment.stop):
-            saturated += add_aggregate(model[place], last.sums(place), last.denominator, shift)
+        advance = partial(_advance_piece, model, last, shift)
+        saturated += sum(last.rows.work.run(advance, last.places(segment.start, segment.stop)))
     if model is not stored:  # a big-endian machine worked on a copy
         stored[:] = model
     return saturated
+
+
+def _advance_piece(model: NDArray[np.int32], last: LastPass, shift: int, place: slice) -> int:
+    return add_aggregate(model[place], last.sums(place), last.denominator, shift)
 
 
 def _require_base(job: AggregationJob, payload: bytes | None) -> None:

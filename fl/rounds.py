@@ -18,9 +18,11 @@ from fl.state import (
     round_of,
     task_key,
     task_of,
+    update_of,
     write,
 )
 from ledger.application import BlockContext, Overlay, StateReader
+from ledger.digest import ZERO_DIGEST, Digest, digest
 from ledger.fields import Height
 from ledger.receipt import Event
 
@@ -55,6 +57,7 @@ def open_next(state: Overlay, context: BlockContext, task: TaskState, exponents:
         organisations=(),
         version=0,
         reason="",
+        seed=ZERO_DIGEST,
     )
     write(state, round_key(task.spec.id, number), opened)
     write(state, task_key(task.spec.id), msgspec.structs.replace(task, round=number))
@@ -110,9 +113,25 @@ def _close(state: Overlay, context: BlockContext, task: TaskState, latest: Round
         status="closed",
         closed_height=context.height,
         deadline_ms=context.time_ms + task.spec.aggregate_ms,
+        seed=_seed(state, context, latest),
     )
     write(state, round_key(latest.task, latest.number), closed)
     return (Event("round.closed", f"{latest.task}/{latest.number}", f"{len(latest.participants)} updates"),)
+
+
+def _seed(state: StateReader, context: BlockContext, closed: RoundState) -> Digest:
+    """Return what nobody knew before the round's last update and the parent block were there."""
+    updates = (
+        present(update_of(state, closed.task, closed.number, name), "an update in a round")
+        for name in closed.participants
+    )
+    return digest(
+        "round-seed",
+        context.parent_id,
+        closed.task.encode(),
+        closed.number.to_bytes(8, "big"),
+        *(update.transaction for update in updates),
+    )
 
 
 def _fail(state: Overlay, context: BlockContext, task: TaskState, latest: RoundState, reason: str) -> tuple[Event, ...]:

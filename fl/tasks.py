@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from fl.aggregators import AggregationError, minimum_updates
+from fl.aggregators import AggregationError, maximum_updates, minimum_updates
 from fl.availability import require_available
 from fl.grid import MODEL_WORD_BYTES
 from fl.records import TASKS_ACTIVE_MAX, Participant, TaskApproval, TaskProposal, TaskSpec, TaskState
@@ -100,8 +100,15 @@ def require_sound_task(state: StateReader, task: TaskSpec) -> None:
             f"got updates_min {task.updates_min} and updates_max {task.updates_max}"
         )
         raise RefusalError("task.unsound", detail)
+    most = maximum_updates(task.rule)
+    if task.updates_max > most:
+        detail = f"{task.rule.rule} takes at most {most} updates, got updates_max {task.updates_max}"
+        raise RefusalError("task.unsound", detail)
     if list(task.participants) != sorted(set(task.participants)):
         raise RefusalError("task.unsound", "participants must be unique and ascending")
+    if task.rule.root and task.participants and task.rule.root not in task.participants:
+        detail = f"{task.rule.rule} trusts {task.rule.root}, who is not among the participants"
+        raise RefusalError("task.unsound", detail)
     expected = SALT_BYTES + MODEL_WORD_BYTES * task.schema.size
     if task.initial_model is not None and task.initial_model.size != expected:
         detail = f"the initial model's payload must have {expected} bytes, got {task.initial_model.size}"

@@ -188,11 +188,14 @@ _MEANINGS: Final = {
     "participants": "who may submit; empty for every trainer",
 }
 _RULE: Final = {
-    "rule": "weighted-mean/1, median/1, trimmed-mean/1, krum/1 or multi-krum/1",
+    "rule": "how updates become one; docs/rules.md has them all",
     "f": "how many organisations may lie",
-    "pre": "before the rule: arc/1 (clips), nnm/1 (mixes neighbours), or both in this order",
+    "pre": "before the rule: arc/1 (clips), then nnm/1 (mixes neighbours) or bucketing/1 (mixes by lot)",
     "keep": "multi-krum: how many updates are averaged; 0 for all but f",
-    "weight_cap_permille": "weighted-mean: largest share of one update; 0 for no cap",
+    "weight_cap_permille": "weighted rules: largest share of one update; 0 for no cap",
+    "bucket": "bucketing: updates of a bucket",
+    "radius_micros": "centred-clipping: how far one update pulls, in millionths",
+    "root": "fltrust: the participant whose update the others are held against",
 }
 
 

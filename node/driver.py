@@ -372,21 +372,13 @@ class Driver:
 
     def _take_snapshot(self, snapshot: Snapshot) -> None:
         _, done = self._snapshots.popleft()
-        is_news = snapshot.height > self._chain.height
+        chain = self._chain
+        is_news = snapshot.height > chain.height
         if is_news:
-            chain = self._chain
             self._proposals.install(snapshot)
             self._on_installed(snapshot)
-            self._step(
-                SnapshotInstalled(
-                    chain.height,
-                    chain.tip_id,
-                    chain.tip_time_ms,
-                    chain.validators,
-                    chain.parameters,
-                    chain.coming_validators,
-                )
-            )
+            in_force = (chain.validators, chain.parameters, chain.coming_validators)
+            self._step(SnapshotInstalled(chain.height, chain.tip_id, chain.tip_time_ms, *in_force))
             self._look_around()
         if not done.done():
             done.set_result(is_news)

@@ -9,6 +9,7 @@ which a quorum has on disk (`restore`).
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -18,7 +19,7 @@ import msgspec
 import structlog
 
 from fl.aggregates import sign_result, verify_result_seal
-from fl.aggregators import AggregationError
+from fl.aggregators import AggregationError, Work
 from fl.records import AggregateClaim, RoundResult
 from fl.results import AggregationJob, ComputedModel, InputError, RoundInputs, compute_in_place
 from ledger.certificate import Seal
@@ -26,10 +27,11 @@ from ledger.codec import Record, decode, encode
 from ledger.digest import Digest
 from ledger.fields import DigestField, NameField, Uint
 from ledger.identity import SigningKey
-from ledger.payload import SALT_BYTES, PayloadDescriptor
+from ledger.payload import PayloadDescriptor
 from ledger.validators import ValidatorSet
 from node.background import background_threads
 from node.payloads.errors import PayloadError
+from node.round_inputs import read_inputs
 
 RESULT_VOTE_BYTES_MAX: Final = 1_024
 ROUNDS_REMEMBERED_MAX: Final = 256
@@ -40,6 +42,9 @@ RETRY_SECONDS_MAX: Final = 30.0
 
 MEMORY_SECONDS_MAX: Final = 30.0
 """How long the memory of a round is kept for the next one."""
+
+PIECE_THREADS_MAX: Final = 8
+"""Threads among which a node divides the words of a round: more than memory can feed bring nothing."""
 
 log = structlog.get_logger(__name__)
 
@@ -135,6 +140,8 @@ class ResultBook:
         self._late: set[asyncio.Task[None]] = set()
         self._used: RoundInputs | None = None
         self._thread = background_threads(1, "results")
+        self._pieces = background_threads(min(os.cpu_count() or 1, PIECE_THREADS_MAX), "pieces")
+        self._by_pieces = Work(self._pieces.map)
         self.validators: ValidatorSet | None = None
         self.seconds_last: float = 0.0
         """How long the latest aggregation took."""
@@ -240,6 +247,7 @@ class ResultBook:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._pieces.shutdown(wait=False, cancel_futures=True)
 
     async def _work(self, entry: _Round, job: AggregationJob) -> None:
         try:
@@ -281,9 +289,9 @@ class ResultBook:
         obtained = perf_counter()
         used, self._used = self._used, None
         loop = asyncio.get_running_loop()
-        inputs = await loop.run_in_executor(self._thread, self._read_inputs, job, used)
+        inputs = await loop.run_in_executor(self._thread, read_inputs, job, used, self._payloads.read_into)
         read = perf_counter()
-        computed = await loop.run_in_executor(self._thread, compute_in_place, inputs)
+        computed = await loop.run_in_executor(self._thread, compute_in_place, inputs, self._by_pieces)
         self.seconds_last = perf_counter() - read
         log.info(
             "result.computed",
@@ -294,18 +302,6 @@ class ResultBook:
             aggregate_seconds=self.seconds_last,
         )
         return inputs, computed
-
-    def _read_inputs(self, job: AggregationJob, used: RoundInputs | None) -> RoundInputs:
-        inputs = RoundInputs(job, used)
-        if job.base.payload is not None and job.base.payload != inputs.holds:
-            inputs.holds = None
-            _require_size(job.base.payload, len(inputs.model))
-            self._payloads.read_into(job.base.payload, 0, inputs.model)
-        for index, update in enumerate(job.updates):
-            row = inputs.row(index)
-            _require_size(update.payload, SALT_BYTES + len(row))
-            self._payloads.read_into(update.payload, SALT_BYTES, row)
-        return inputs
 
     def _lay_aside(self, inputs: RoundInputs) -> None:
         """Keep a round's memory, and the model in it, for the next one, unless that is long in coming."""
@@ -384,13 +380,3 @@ def _moved(votes: dict[int, ResultVote], before: ValidatorSet, after: ValidatorS
         place = after.index_of(before.members[index].public_key)
         if place is not None:
             yield place, msgspec.structs.replace(vote, seal=Seal(place, vote.seal.signature))
-
-
-def _require_size(payload: PayloadDescriptor, needed: int) -> None:
-    """Check a payload's length against the task's schema.
-
-    Raises:
-        InputError: it has another one.
-    """
-    if payload.size != needed:
-        raise InputError(f"payload {payload.id.hex()}: {needed} bytes are needed, it has {payload.size}")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.grid import UPDATE_FRACTION_BITS
+from fl.kernels import library
 from fl.rounding import SHIFT_MAX, shift_half_even
 
 FACTOR_BITS: Final = 16
@@ -70,6 +71,17 @@ def scale_words(words: NDArray[np.int16], factor: ClipFactor) -> NDArray[np.int1
     products = words.astype(np.int32)
     products *= factor.numerator
     return shift_half_even(products, factor.shift).astype(np.int16)
+
+
+def scale_into(words: NDArray[np.int16], factor: ClipFactor, out: NDArray[np.int16]) -> None:
+    """Write what `scale_words` gives, of one row, to `out`."""
+    compiled = library()
+    if factor == WHOLE:
+        np.copyto(out, words)
+    elif compiled is not None and factor.shift and words.data.contiguous:
+        compiled.scale(words, factor.numerator, factor.shift, out)
+    else:
+        np.copyto(out, scale_words(words, factor))
 
 
 def clip_norm_in_units(clip_norm_micros: int, exponents: Sequence[int]) -> int:

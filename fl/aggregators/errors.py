@@ -20,10 +20,11 @@ class TooFewUpdatesError(AggregationError):
 
 
 class TooManyUpdatesError(AggregationError):
-    """The round has more updates than the sums of the rules are proven for."""
+    """The round has more updates than the rule is proven or meant for."""
 
-    def __init__(self, *, received: int, updates_max: int) -> None:
-        super().__init__(f"at most {updates_max} updates can be aggregated, got {received}")
+    def __init__(self, *, rule: str, received: int, updates_max: int) -> None:
+        super().__init__(f"{rule} takes at most {updates_max} updates, got {received}")
+        self.rule = rule
         self.received = received
         self.updates_max = updates_max
 
@@ -50,3 +51,11 @@ class WeightError(AggregationError):
         self.row = row
         self.weight = weight
         self.weight_max = weight_max
+
+
+class RootMissingError(AggregationError):
+    """The participant that a rule trusts has no update in the round."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(f"the round needs an update of {root}, which the task trusts, and has none")
+        self.root = root

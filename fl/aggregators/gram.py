@@ -30,8 +30,9 @@ def gram_matrix(rows: Rows) -> Gram:
     total = [[0] * count for _ in range(count)]
     for run in rows.runs():
         part = np.zeros((count, count), np.int64)
-        for place in rows.places(run.start, run.stop):
-            part += _upper_triangle(rows.chunk(place))
+        pieces = rows.places(run.start, run.stop, in_place=rows.is_whole)
+        for triangle in rows.work.run(lambda place: _upper_triangle(rows.chunk(place)), pieces):
+            part += triangle
         part += np.triu(part, 1).T
         scale = 2 * (run.exponent - rows.exponent_min)
         total = [
@@ -57,17 +58,4 @@ def squared_distances(gram: Gram) -> Gram:
     diagonal = [line[row] for row, line in enumerate(gram)]
     return tuple(
         tuple(diagonal[i] + diagonal[j] - 2 * product for j, product in enumerate(line)) for i, line in enumerate(gram)
-    )
-
-
-def mixed_gram(gram: Gram, neighbourhoods: tuple[tuple[int, ...], ...]) -> Gram:
-    """Return the Gram matrix of the neighbourhoods' sums, M G M^T, without touching a row.
-
-    Args:
-        gram: of the rows before mixing.
-        neighbourhoods: per mixed row, the rows that it sums.
-    """
-    halfway = [[sum(line[j] for j in hood) for hood in neighbourhoods] for line in gram]
-    return tuple(
-        tuple(sum(halfway[i][column] for i in hood) for column in range(len(neighbourhoods))) for hood in neighbourhoods
     )

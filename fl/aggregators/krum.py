@@ -14,7 +14,7 @@ Never a default: it keeps one site's update and so learns one site's data.
 """
 
 from fl.aggregators.gram import Gram, squared_distances
-from fl.aggregators.plan import Linear, Rule, Situation
+from fl.aggregators.plan import Linear, Rule, Situation, selection
 from fl.aggregators.spec import RuleSpec
 
 
@@ -46,7 +46,7 @@ def lowest_scores(gram: Gram, f: int, keep: int) -> list[int]:
 def plan(spec: RuleSpec, situation: Situation) -> Linear:
     """Select the row of the lowest score."""
     (winner,) = lowest_scores(situation.gram, spec.f, keep=1)
-    return Linear(tuple(int(row == winner) for row in range(situation.count)), 1)
+    return selection([winner], situation.count)
 
 
 KRUM = Rule(needs_gram=True, weighted=False, minimum=minimum, plan=plan)

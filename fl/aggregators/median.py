@@ -8,13 +8,8 @@ Differs from it in: integers; the half of an even n is not rounded here but in t
 Cost: O(n log^2 n d) comparisons of 16-bit words without branches, one pass.
 """
 
-from fl.aggregators.plan import Middle, Rule, Situation
+from fl.aggregators.plan import Middle, Rule, Situation, honest_majority
 from fl.aggregators.spec import RuleSpec
-
-
-def minimum(spec: RuleSpec) -> int:
-    """Return 2f + 1."""
-    return 2 * spec.f + 1
 
 
 def plan(_spec: RuleSpec, situation: Situation) -> Middle:
@@ -22,4 +17,4 @@ def plan(_spec: RuleSpec, situation: Situation) -> Middle:
     return Middle((situation.count - 1) // 2)
 
 
-MEDIAN = Rule(needs_gram=False, weighted=False, minimum=minimum, plan=plan)
+MEDIAN = Rule(needs_gram=False, weighted=False, minimum=honest_majority, plan=plan)

@@ -11,7 +11,7 @@ Cost: as Krum, with O(m d) for the result.
 """
 
 from fl.aggregators.krum import lowest_scores
-from fl.aggregators.plan import Linear, Rule, Situation
+from fl.aggregators.plan import Linear, Rule, Situation, selection
 from fl.aggregators.spec import RuleSpec
 
 
@@ -23,8 +23,7 @@ def minimum(spec: RuleSpec) -> int:
 def plan(spec: RuleSpec, situation: Situation) -> Linear:
     """Select the m rows of the lowest scores."""
     keep = spec.keep or situation.count - spec.f
-    winners = set(lowest_scores(situation.gram, spec.f, keep))
-    return Linear(tuple(int(row in winners) for row in range(situation.count)), keep)
+    return selection(lowest_scores(situation.gram, spec.f, keep), situation.count)
 
 
 MULTI_KRUM = Rule(needs_gram=True, weighted=False, minimum=minimum, plan=plan)

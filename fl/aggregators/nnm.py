@@ -11,9 +11,10 @@ Cost: O(n^2 d) for the Gram matrix, O(n f d) for the mixing.
 """
 
 from fl.aggregators.gram import Gram, squared_distances
+from fl.aggregators.mixing import Mixing
 
 
-def nearest_neighbourhoods(gram: Gram, f: int) -> tuple[tuple[int, ...], ...]:
+def nearest_neighbourhoods(gram: Gram, f: int) -> Mixing:
     """Return, per row, the n - f rows nearest to it, in ascending order of row.
 
     Args:
@@ -21,7 +22,7 @@ def nearest_neighbourhoods(gram: Gram, f: int) -> tuple[tuple[int, ...], ...]:
         f: 0 <= f < n.
     """
     size = len(gram) - f
-    return tuple(
-        tuple(sorted(sorted(range(len(line)), key=lambda row: (line[row], row))[:size]))
-        for line in squared_distances(gram)
+    members = tuple(
+        tuple(sorted(sorted(range(len(line)), key=line.__getitem__)[:size])) for line in squared_distances(gram)
     )
+    return Mixing(members, (1,) * len(gram), size)

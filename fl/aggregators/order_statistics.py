@@ -1,4 +1,4 @@
-"""The sum of the middle values of each column. One law: only minima, maxima and integer sums, so order never matters.
+"""Sums over each column's values in ascending order. One law: no result depends on the order of rows.
 
 Few rows go through a sorting network of whole-row minima and maxima, pruned to what the sum needs; many rows are
 sorted column by column. Both give the same integers.
@@ -8,6 +8,7 @@ Source: Knuth, "The Art of Computer Programming", volume 3, 5.2.2, Algorithm M (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, TypeVar
@@ -51,6 +52,48 @@ def middle_sum(rows: NDArray[WordT], drop: int) -> NDArray[np.int32] | NDArray[n
     if count <= NETWORK_ROWS_MAX:
         return network_middle_sum(rows, drop)
     return sorted_middle_sum(rows, drop)
+
+
+def around_sum(rows: NDArray[WordT], chosen: Sequence[int], keep: int) -> NDArray[np.int64]:
+    """Return each column's sum of the `keep` values nearest to the median of the chosen rows' values.
+
+    Args:
+        rows: shape (n, c).
+        chosen: m >= 1 rows, ascending.
+        keep: 1..m.
+
+    Values are taken by (|2x - 2 median|, x). In ascending order they stand side by side, so the farther end is cut
+    off until `keep` are left, of two equally far the upper one.
+    """
+    ordered = np.sort(rows[list(chosen)], axis=0).astype(np.int64)
+    count = len(ordered)
+    middle = ordered[(count - 1) // 2] + ordered[count // 2]
+    distance = np.abs(2 * ordered - middle)
+    low, columns = np.zeros(rows.shape[1], np.intp), np.arange(rows.shape[1])
+    for left in range(count, keep, -1):
+        low += distance[low, columns] > distance[low + left - 1, columns]
+    until = np.zeros((count + 1, rows.shape[1]), np.int64)
+    np.cumsum(ordered, axis=0, out=until[1:])
+    total: NDArray[np.int64] = until[low + keep, columns] - until[low, columns]
+    return total
+
+
+def weighted_middle_sum(rows: NDArray[WordT], weights: Sequence[int], trim: int) -> NDArray[np.int64]:
+    """Return each column's sum of value times weight without the lowest and the highest `trim` of weight.
+
+    Args:
+        rows: shape (n, c), |value| < 2^23.
+        weights: one a row, at least 0, together at most 2^16.
+        trim: less than half of all weight.
+    """
+    order = np.argsort(rows, axis=0, kind="stable")
+    until = np.zeros((len(rows) + 1, rows.shape[1]), np.int64)
+    np.cumsum(np.array(weights, np.int64)[order], axis=0, out=until[1:])
+    np.clip(until, trim, sum(weights) - trim, out=until)
+    parts = np.diff(until, axis=0)
+    parts *= np.take_along_axis(rows, order, axis=0)
+    total: NDArray[np.int64] = parts.sum(axis=0, dtype=np.int64)
+    return total
 
 
 def network_middle_sum(rows: NDArray[WordT], drop: int) -> NDArray[np.int64]:

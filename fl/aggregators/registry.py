@@ -1,36 +1,31 @@
-"""The one entry to all rules. One law: same words, weights and spec, same integers, whatever computes them.
-
-Order of work: survey (norms, peaks, range), clip factors, Gram matrix if anything needs it, neighbourhoods, the
-rule's plan, and one last pass that carries it out. Two or three reads of the words in all.
-"""
+"""Every rule by its id. One law: a published id never changes its meaning."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Final, NamedTuple, assert_never
+from collections.abc import Mapping
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fl.aggregators.arc import arc_threshold
-from fl.aggregators.clip import WHOLE, ClipFactor, clip_factor
-from fl.aggregators.combine import LastPass, Neighbourhoods, last_pass
-from fl.aggregators.errors import TooFewUpdatesError, TooManyUpdatesError, UpdateArrayError
-from fl.aggregators.gram import Gram, gram_matrix, mixed_gram
+from fl.aggregators.bulyan import BULYAN
+from fl.aggregators.caf import CAF
+from fl.aggregators.centred_clipping import CENTRED_CLIPPING
+from fl.aggregators.cge import CGE
+from fl.aggregators.dnc import DNC
+from fl.aggregators.flame import FLAME
+from fl.aggregators.fltrust import FLTRUST
+from fl.aggregators.foolsgold import FOOLSGOLD
+from fl.aggregators.geometric_median import GEOMETRIC_MEDIAN
 from fl.aggregators.krum import KRUM
+from fl.aggregators.mda import MDA
+from fl.aggregators.mean_around_median import MEAN_AROUND_MEDIAN
 from fl.aggregators.median import MEDIAN
 from fl.aggregators.multi_krum import MULTI_KRUM
-from fl.aggregators.nnm import nearest_neighbourhoods
-from fl.aggregators.plan import Linear, Middle, Plan, Rule, Situation
-from fl.aggregators.rows import CHUNK_WORDS, Rows
+from fl.aggregators.plan import Rule
 from fl.aggregators.spec import UPDATES_MAX, RuleId, RuleSpec
-from fl.aggregators.survey import survey
 from fl.aggregators.trimmed_mean import TRIMMED_MEAN
+from fl.aggregators.weighted_geometric_median import WEIGHTED_GEOMETRIC_MEDIAN
 from fl.aggregators.weighted_mean import WEIGHTED_MEAN
-from fl.schema import Segment
+from fl.aggregators.weighted_median import WEIGHTED_MEDIAN
+from fl.aggregators.weighted_trimmed_mean import WEIGHTED_TRIMMED_MEAN
 
 RULES: Final[Mapping[RuleId, Rule]] = {
     "weighted-mean/1": WEIGHTED_MEAN,
@@ -38,180 +33,33 @@ RULES: Final[Mapping[RuleId, Rule]] = {
     "trimmed-mean/1": TRIMMED_MEAN,
     "krum/1": KRUM,
     "multi-krum/1": MULTI_KRUM,
+    "geometric-median/1": GEOMETRIC_MEDIAN,
+    "centred-clipping/1": CENTRED_CLIPPING,
+    "bulyan/1": BULYAN,
+    "mean-around-median/1": MEAN_AROUND_MEDIAN,
+    "mda/1": MDA,
+    "cge/1": CGE,
+    "fltrust/1": FLTRUST,
+    "dnc/1": DNC,
+    "caf/1": CAF,
+    "flame/1": FLAME,
+    "foolsgold/1": FOOLSGOLD,
+    "weighted-median/1": WEIGHTED_MEDIAN,
+    "weighted-trimmed-mean/1": WEIGHTED_TRIMMED_MEAN,
+    "weighted-geometric-median/1": WEIGHTED_GEOMETRIC_MEDIAN,
 }
 
 
-class Retained(NamedTuple):
-    """How much of one row the rule let through: `used` of `out_of`.
-
-    Krum and multi-Krum: 1 or 0 of 1. Coordinate rules: 1 of 1, since they leave no row out as a whole. Weighted mean:
-    1 of 1, or 0 when its share of 2^15 rounds to 0. Behind NNM: in how many of the neighbourhoods that the rule used
-    the row is.
-    """
-
-    used: int
-    out_of: int
-
-    @property
-    def left_out(self) -> bool:
-        """Whether the row was not selected, or is in fewer than half of the neighbourhoods."""
-        return 2 * self.used < self.out_of
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregation:
-    """What a rule makes of a round's updates: exact, not yet divided."""
-
-    numerator: NDArray[np.int64]
-    """Shape (d,), |numerator| <= 8191 * denominator."""
-
-    denominator: int
-    """1..`fl.grid.DENOMINATOR_MAX`; the aggregate is numerator / denominator update words."""
-
-    retained: tuple[Retained, ...]
-    """One a row."""
-
-    weights: tuple[int, ...]
-    """One a row: its share of 2^15 in a weighted rule, 0 in rules without weights."""
-
-    norms_squared: tuple[int, ...]
-    """Per row as submitted, in squared grid units of the smallest exponent."""
-
-    clip_factors: tuple[ClipFactor, ...]
-    """One a row, by the static clip and ARC together."""
-
-    peaks: tuple[int, ...]
-    """One a tensor, for `fl.grid.next_exponents`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """An `Aggregation` whose words have not been summed yet: `last_pass.sums(columns)` does that, piece by piece."""
-
-    last_pass: LastPass
-    retained: tuple[Retained, ...]
-    weights: tuple[int, ...]
-    norms_squared: tuple[int, ...]
-    peaks: tuple[int, ...]
-
-
 def minimum_updates(spec: RuleSpec) -> int:
-    """Return how many updates a round needs for its rule to hold; pre-aggregations need no more than 2f + 1."""
-    return RULES[spec.rule].minimum(spec)
+    """Return how many updates a round needs for its rule to hold.
 
-
-def aggregate(
-    spec: RuleSpec,
-    updates: NDArray[np.int16],
-    weights: Sequence[int],
-    segments: Sequence[Segment],
-    *,
-    clip_norm: int = 0,
-    chunk_words: int = CHUNK_WORDS,
-) -> Aggregation:
-    """Aggregate a round's updates.
-
-    Args:
-        spec: the rule, f, pre-aggregations, clip.
-        updates: shape (n, d) int16, rows in ascending order of participant id, |word| <= 8191; may be memory-mapped.
-        weights: n sample counts (used by the weighted mean alone).
-        segments: the tensors' places and exponents, `ModelSchema.segments(exponents)`.
-        clip_norm: static L2 bound of a row, in grid units of the smallest exponent (`clip_norm_in_units`); 0 for none.
-        chunk_words: words handled at a time; any value gives the same result.
-
-    Raises:
-        TooFewUpdatesError: n < `minimum_updates(spec)`.
-        TooManyUpdatesError: n > `UPDATES_MAX`.
-        UpdateArrayError: shapes or dtype are not as above.
-        UpdateRangeError: a word is beyond 8191.
-        WeightError: a weight of a weighted rule is not a sample count.
-
-    Cost: as the rule's module says; memory is the result (8 d bytes) and less than 16 MB.
+    Clipping and neighbours need no more than 2f + 1; before bucketing s times as many are needed, less what the last
+    bucket may lack.
     """
-    decision = decide(spec, updates, weights, segments, clip_norm=clip_norm, chunk_words=chunk_words)
-    return Aggregation(
-        numerator=decision.last_pass.numerator(),
-        denominator=decision.last_pass.denominator,
-        retained=decision.retained,
-        weights=decision.weights,
-        norms_squared=decision.norms_squared,
-        clip_factors=decision.last_pass.rows.factors,
-        peaks=decision.peaks,
-    )
+    needed = RULES[spec.rule].minimum(spec)
+    return (needed - 1) * spec.bucket + 1 if spec.bucket else needed
 
 
-def decide(
-    spec: RuleSpec,
-    updates: NDArray[np.int16],
-    weights: Sequence[int],
-    segments: Sequence[Segment],
-    *,
-    clip_norm: int = 0,
-    chunk_words: int = CHUNK_WORDS,
-) -> Decision:
-    """Do all of `aggregate` but its last pass: a caller that uses the sums in pieces needs no vector of length d."""
-    assert clip_norm >= 0, f"a clip norm is at least 0, got {clip_norm}"
-    _require_arrays(updates, weights, segments)
-    _require_count(spec, len(updates))
-    rule = RULES[spec.rule]
-    rows = Rows(updates, (WHOLE,) * len(updates), tuple(segments), chunk_words)
-    measured = survey(rows, spec.f)
-    rows = replace(rows, factors=_clip_factors(spec, measured.norms_squared, clip_norm))
-    gram: Gram = gram_matrix(rows) if rule.needs_gram or "nnm/1" in spec.pre else ()
-    hoods = nearest_neighbourhoods(gram, spec.f) if "nnm/1" in spec.pre else None
-    if rule.needs_gram and hoods is not None:
-        gram = mixed_gram(gram, hoods)
-    plan = rule.plan(spec, Situation(rows.count, weights, gram))
-    return Decision(
-        last_pass=last_pass(rows, plan, hoods),
-        retained=_retained(rows.count, plan, hoods),
-        weights=plan.coefficients if isinstance(plan, Linear) and rule.weighted else (0,) * rows.count,
-        norms_squared=measured.norms_squared,
-        peaks=measured.peaks,
-    )
-
-
-def _require_arrays(updates: NDArray[np.int16], weights: Sequence[int], segments: Sequence[Segment]) -> None:
-    if updates.ndim != 2 or updates.dtype != np.dtype(np.int16) or updates.shape[1] == 0:
-        raise UpdateArrayError(f"n rows of d int16 words are needed, got shape {updates.shape} of {updates.dtype}")
-    if len(weights) != len(updates):
-        raise UpdateArrayError(f"{len(updates)} rows need as many weights, got {len(weights)}")
-    bounds = [0, *(segment.stop for segment in segments)]
-    places = [(segment.start, segment.stop) for segment in segments]
-    increasing = all(start < stop for start, stop in places)
-    if not increasing or places != list(pairwise(bounds)) or bounds[-1] != updates.shape[1]:
-        raise UpdateArrayError(f"segments must cover 0..{updates.shape[1]} in order, got {places[:8]}")
-
-
-def _require_count(spec: RuleSpec, count: int) -> None:
-    needed = minimum_updates(spec)
-    if count < needed:
-        raise TooFewUpdatesError(rule=spec.rule, received=count, needed=needed)
-    if count > UPDATES_MAX:
-        raise TooManyUpdatesError(received=count, updates_max=UPDATES_MAX)
-
-
-def _clip_factors(spec: RuleSpec, norms_squared: tuple[int, ...], clip_norm: int) -> tuple[ClipFactor, ...]:
-    """Return each row's factor. ARC looks at norms after the static clip; the words are rounded once for both."""
-    bounds = list(norms_squared)
-    if clip_norm:
-        bounds = [min(norm, clip_norm**2) for norm in bounds]
-    if "arc/1" in spec.pre:
-        adaptive = arc_threshold(bounds, spec.f)
-        bounds = [min(norm, adaptive) for norm in bounds]
-    return tuple(clip_factor(norm, bound) for norm, bound in zip(norms_squared, bounds, strict=True))
-
-
-def _retained(count: int, plan: Plan, hoods: Neighbourhoods | None) -> tuple[Retained, ...]:
-    match plan:
-        case Linear():
-            used = [row for row in range(count) if plan.coefficients[row]]
-        case Middle():
-            used = list(range(count))
-        case _:
-            assert_never(plan)
-    if hoods is None:
-        members = set(used)
-        return tuple(Retained(int(row in members), 1) for row in range(count))
-    counts = Counter(row for center in used for row in hoods[center])
-    return tuple(Retained(counts[row], len(used)) for row in range(count))
+def maximum_updates(spec: RuleSpec) -> int:
+    """Return how many updates a round may have."""
+    return min(RULES[spec.rule].maximum * max(spec.bucket, 1), UPDATES_MAX)

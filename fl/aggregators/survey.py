@@ -50,20 +50,26 @@ def survey(rows: Rows, f: int) -> Survey:
 
 def _measured(rows: Rows, segment: Segment) -> tuple[list[int], list[int]]:
     """Return each row's largest magnitude and sum of squares in one tensor."""
-    words = rows.words[:, segment.start : segment.stop]
+    magnitudes, squares = [0] * rows.count, [0] * rows.count
+    pieces = rows.places(segment.start, segment.stop, in_place=True)
+    for peaks, sums in rows.work.run(lambda place: _piece(rows, place), pieces):
+        magnitudes = [max(pair) for pair in zip(magnitudes, peaks, strict=True)]
+        squares = [old + new for old, new in zip(squares, sums, strict=True)]
+    _require_range(magnitudes)
+    return magnitudes, squares
+
+
+def _piece(rows: Rows, place: slice) -> tuple[list[int], list[int]]:
+    words = rows.words[:, place]
     compiled = library()
     if compiled is not None and fits(words):
-        magnitudes, squares = compiled.survey(words)
-        _require_range(magnitudes)
-        return magnitudes, squares
+        return compiled.survey(words)
     highest, lowest = words.max(axis=1).tolist(), words.min(axis=1).tolist()
     magnitudes = [max(high, -low) for high, low in zip(highest, lowest, strict=True)]
-    _require_range(magnitudes)
-    total = np.zeros(rows.count, np.int64)
-    for place in rows.places(segment.start, segment.stop):
-        wide = rows.words[:, place].astype(np.int32)
-        total += sums_of_products(wide, wide)
-    return magnitudes, total.tolist()
+    if max(magnitudes) > WORD_MAX:
+        return magnitudes, [0] * rows.count
+    wide = words.astype(np.int32)
+    return magnitudes, sums_of_products(wide, wide).tolist()
 
 
 def _require_range(magnitudes: list[int]) -> None:

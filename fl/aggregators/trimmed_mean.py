@@ -9,13 +9,8 @@ Differs from it in: integers; a float sum depends on the order of its terms.
 Cost: O(n log^2 n d) comparisons of 16-bit words without branches, one pass.
 """
 
-from fl.aggregators.plan import Middle, Rule, Situation
+from fl.aggregators.plan import Middle, Rule, Situation, honest_majority
 from fl.aggregators.spec import RuleSpec
-
-
-def minimum(spec: RuleSpec) -> int:
-    """Return 2f + 1."""
-    return 2 * spec.f + 1
 
 
 def plan(spec: RuleSpec, _situation: Situation) -> Middle:
@@ -23,4 +18,4 @@ def plan(spec: RuleSpec, _situation: Situation) -> Middle:
     return Middle(spec.f)
 
 
-TRIMMED_MEAN = Rule(needs_gram=False, weighted=False, minimum=minimum, plan=plan)
+TRIMMED_MEAN = Rule(needs_gram=False, weighted=False, minimum=honest_majority, plan=plan)

@@ -12,7 +12,7 @@ Cost: O(n d), one pass.
 
 from fl.aggregators.plan import Linear, Rule, Situation
 from fl.aggregators.spec import RuleSpec
-from fl.aggregators.weights import SHARE_TOTAL, apportion, rows_needed
+from fl.aggregators.weights import SHARE_TOTAL, rows_needed
 
 
 def minimum(spec: RuleSpec) -> int:
@@ -20,13 +20,9 @@ def minimum(spec: RuleSpec) -> int:
     return max(2 * spec.f + 1, rows_needed(spec.weight_cap_permille))
 
 
-def plan(spec: RuleSpec, situation: Situation) -> Linear:
-    """Return the rows' capped shares.
-
-    Raises:
-        WeightError: a weight is not a sample count.
-    """
-    return Linear(apportion(situation.weights, spec.weight_cap_permille), SHARE_TOTAL)
+def plan(_spec: RuleSpec, situation: Situation) -> Linear:
+    """Return the rows' capped shares."""
+    return Linear(situation.shares, SHARE_TOTAL)
 
 
 WEIGHTED_MEAN = Rule(needs_gram=False, weighted=True, minimum=minimum, plan=plan)

@@ -29,7 +29,7 @@ def apportion(weights: Sequence[int], cap_permille: int = 0) -> tuple[int, ...]:
         WeightError: a weight is out of its range.
         TooFewUpdatesError: so few rows that even equal shares exceed the cap.
 
-    Source: Hamilton's method (largest remainder); the cap by water-filling.
+    Source: Hamilton's method (`largest_remainder`); the cap by water-filling.
     """
     for row, weight in enumerate(weights):
         if not 1 <= weight <= WEIGHT_MAX:
@@ -40,16 +40,29 @@ def apportion(weights: Sequence[int], cap_permille: int = 0) -> tuple[int, ...]:
     cap = share_cap(cap_permille)
     capped = _capped_rows(weights, cap)
     free = [row for row in range(len(weights)) if row not in capped]
-    left = SHARE_TOTAL - cap * len(capped)
-    total = sum(weights[row] for row in free)
     shares = [cap] * len(weights)
-    remainders = {}
-    for row in free:
-        shares[row], remainders[row] = divmod(weights[row] * left, total)
-    missing = SHARE_TOTAL - sum(shares)
-    for row in sorted(free, key=lambda row: (-remainders[row], row))[:missing]:
-        shares[row] += 1
+    parts = largest_remainder([weights[row] for row in free], SHARE_TOTAL - cap * len(capped)) if free else ()
+    for row, part in zip(free, parts, strict=True):
+        shares[row] = part
     return tuple(shares)
+
+
+def largest_remainder(weights: Sequence[int], total: int) -> tuple[int, ...]:
+    """Return integers in proportion to the weights that add up to `total`, ties to the lower row.
+
+    Args:
+        weights: at least 0 and not all 0.
+        total: at least 0.
+
+    Source: Hamilton's method.
+    """
+    everything = sum(weights)
+    parts = [weight * total // everything for weight in weights]
+    remainders = [weight * total % everything for weight in weights]
+    order = sorted(range(len(weights)), key=lambda row: (-remainders[row], row))
+    for row in order[: total - sum(parts)]:
+        parts[row] += 1
+    return tuple(parts)
 
 
 def share_cap(cap_permille: int) -> int:

@@ -32,15 +32,21 @@ class Library:
 
     def __init__(self, functions: ctypes.CDLL) -> None:
         """Take a loaded library of this version."""
+        self._limit_lanes = _typed(functions.foedus_limit_lanes, None, ctypes.c_int32)
         self._survey = _typed(functions.foedus_survey, None, _P, _N, _N, _N, _P, _P)
         self._gram = _typed(functions.foedus_gram, None, _P, _N, _N, _N, _P)
         self._weighted_32 = _typed(functions.foedus_weighted_32, None, _P, _N, _N, _N, _P, _P)
         self._weighted_64 = _typed(functions.foedus_weighted_64, None, _P, _N, _N, _N, _P, _P)
         self._middle = _typed(functions.foedus_middle, None, _P, _N, _N, _N, _N, _P, _N, _P)
         self._mixed = _typed(functions.foedus_middle_mixed, None, _P, _N, _N, _N, _N, _P, _N, _P, _P, _P)
+        self._scale = _typed(functions.foedus_scale, None, _P, _N, ctypes.c_int32, ctypes.c_int32, _P)
         self._add_32 = _typed(functions.foedus_add_32, _N, _P, _P, _N, _D, _D, _D, _D)
         self._add_64 = _typed(functions.foedus_add_64, _N, _P, _P, _N, _D, _D, _D, _D)
         self._quantise = _typed(functions.foedus_quantise, _N, _P, _P, _N, _D, _D, _P, _P)
+
+    def limit_lanes(self, bits: int) -> None:
+        """Use no vectors of more bits from now on; 512 allows all. For comparison: the integers are the same."""
+        self._limit_lanes(bits)
 
     def survey(self, words: NDArray[np.int16]) -> tuple[list[int], list[int]]:
         """Return each row's largest magnitude and sum of squares; the sum is right where no magnitude exceeds 8191."""
@@ -88,6 +94,17 @@ class Library:
         places = (network.ctypes.data, len(network), listed.ctypes.data, first.ctypes.data)
         self._mixed(*_rows(words), drop, *places, total.ctypes.data)
         return total
+
+    def scale(self, words: NDArray[np.int16], numerator: int, shift: int, out: NDArray[np.int16]) -> None:
+        """Write words * numerator / 2^shift, rounded half-even, to `out`.
+
+        Args:
+            words: shape (c,), contiguous, |word| <= 8191.
+            numerator: 0..2^16 - 1.
+            shift: 1..30.
+            out: shape (c,), contiguous.
+        """
+        self._scale(words.ctypes.data, len(words), numerator, shift, out.ctypes.data)
 
     def add(
         self,

@@ -15,7 +15,7 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
-#define HAVE_AVX2_INTRINSICS 1
+#define HAVE_X86 1
 #endif
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
@@ -40,111 +40,171 @@ static int64_t dot_plain(const int16_t *a, const int16_t *b, int64_t length)
     return total;
 }
 
-#ifdef HAVE_AVX2_INTRINSICS
-__attribute__((target("avx2"))) static inline __m256i widened(__m256i total, __m256i part)
+#define AHEAD 1024 /* words of a row that are asked for before they are needed: too many rows for the processor to see */
+#define GRAM_BLOCK 4096 /* columns of one row that are multiplied with all others while they are near */
+
+#ifdef HAVE_X86
+#define V __m256i
+#define NAME(x) x##_avx2
+#define TARGET __attribute__((target("avx2")))
+#define WIDTH 16
+#define LOAD(p) _mm256_loadu_si256((const __m256i *)(p))
+#define STORE(p, x) _mm256_storeu_si256((__m256i *)(p), x)
+#define MIN _mm256_min_epi16
+#define MAX _mm256_max_epi16
+#define MIN32 _mm256_min_epi32
+#define MAX32 _mm256_max_epi32
+#define ADD16 _mm256_add_epi16
+#define ADD32 _mm256_add_epi32
+#define FULL(x) _mm256_set1_epi16((int16_t)(x))
+#define FULL32(x) _mm256_set1_epi32(x)
+#define DOT(t, a, b) _mm256_add_epi32(t, _mm256_madd_epi16(a, b))
+#define PLUS64 plus64_avx2
+#define TOTAL64 total_avx2
+#define LOW _mm256_unpacklo_epi16
+#define HIGH _mm256_unpackhi_epi16
+#define PAIRED(out, lo, hi)                                                                                            \
+    {                                                                                                                  \
+        STORE(out, _mm256_permute2x128_si256(lo, hi, 0x20));                                                           \
+        STORE((out) + 8, _mm256_permute2x128_si256(lo, hi, 0x31));                                                     \
+    }
+#define WIDE(out, x) wide_avx2(out, x)
+
+TARGET static inline __m256i plus64_avx2(__m256i total, __m256i x)
 {
-    total = _mm256_add_epi64(total, _mm256_cvtepi32_epi64(_mm256_castsi256_si128(part)));
-    return _mm256_add_epi64(total, _mm256_cvtepi32_epi64(_mm256_extracti128_si256(part, 1)));
+    const __m256i wide = _mm256_add_epi64(_mm256_cvtepi32_epi64(_mm256_castsi256_si128(x)),
+                                          _mm256_cvtepi32_epi64(_mm256_extracti128_si256(x, 1)));
+    return _mm256_add_epi64(total, wide);
 }
 
-__attribute__((target("avx2"))) static inline int64_t summed(__m256i total)
+TARGET static inline int64_t total_avx2(__m256i x)
 {
     int64_t lanes[4];
-    _mm256_storeu_si256((__m256i *)lanes, total);
+    STORE(lanes, x);
     return lanes[0] + lanes[1] + lanes[2] + lanes[3];
 }
 
-__attribute__((target("avx2"))) static int64_t dot_avx2(const int16_t *a, const int16_t *b, int64_t length)
+TARGET static inline void wide_avx2(int32_t *out, __m256i x)
 {
-    __m256i total = _mm256_setzero_si256();
-    int64_t k = 0;
-    for (; k + 128 <= length; k += 128) {
-        __m256i part = _mm256_setzero_si256();
-        for (int64_t step = 0; step < 128; step += 16) {
-            __m256i x = _mm256_loadu_si256((const __m256i *)(a + k + step));
-            __m256i y = _mm256_loadu_si256((const __m256i *)(b + k + step));
-            part = _mm256_add_epi32(part, _mm256_madd_epi16(x, y));
-        }
-        total = widened(total, part);
-    }
-    return summed(total) + dot_plain(a + k, b + k, length - k);
+    STORE(out, ADD32(LOAD(out), _mm256_cvtepi16_epi32(_mm256_castsi256_si128(x))));
+    STORE(out + 8, ADD32(LOAD(out + 8), _mm256_cvtepi16_epi32(_mm256_extracti128_si256(x, 1))));
 }
 
-/* Four inner products of two rows with two rows: half the loads. */
-__attribute__((target("avx2"))) static void dot_two_avx2(const int16_t *a, const int16_t *b, int64_t a_stride,
-                                                         int64_t b_stride, int64_t length, int64_t *out)
-{
-    const int16_t *a1 = a + a_stride, *b1 = b + b_stride;
-    __m256i total[4];
-    for (int place = 0; place < 4; place++)
-        total[place] = _mm256_setzero_si256();
-    int64_t k = 0;
-    for (; k + 128 <= length; k += 128) {
-        __m256i p0 = _mm256_setzero_si256(), p1 = p0, p2 = p0, p3 = p0;
-        for (int64_t step = k; step < k + 128; step += 16) {
-            __m256i x0 = _mm256_loadu_si256((const __m256i *)(a + step));
-            __m256i x1 = _mm256_loadu_si256((const __m256i *)(a1 + step));
-            __m256i y0 = _mm256_loadu_si256((const __m256i *)(b + step));
-            __m256i y1 = _mm256_loadu_si256((const __m256i *)(b1 + step));
-            p0 = _mm256_add_epi32(p0, _mm256_madd_epi16(x0, y0));
-            p1 = _mm256_add_epi32(p1, _mm256_madd_epi16(x0, y1));
-            p2 = _mm256_add_epi32(p2, _mm256_madd_epi16(x1, y0));
-            p3 = _mm256_add_epi32(p3, _mm256_madd_epi16(x1, y1));
-        }
-        total[0] = widened(total[0], p0);
-        total[1] = widened(total[1], p1);
-        total[2] = widened(total[2], p2);
-        total[3] = widened(total[3], p3);
-    }
-    int64_t rest = length - k;
-    out[0] = summed(total[0]) + dot_plain(a + k, b + k, rest);
-    out[1] = summed(total[1]) + dot_plain(a + k, b1 + k, rest);
-    out[2] = summed(total[2]) + dot_plain(a1 + k, b + k, rest);
-    out[3] = summed(total[3]) + dot_plain(a1 + k, b1 + k, rest);
-}
-#endif
+#include "lanes.h"
 
-static int has_avx2(void)
+#undef V
+#undef NAME
+#undef TARGET
+#undef WIDTH
+#undef LOAD
+#undef STORE
+#undef MIN
+#undef MAX
+#undef MIN32
+#undef MAX32
+#undef ADD16
+#undef ADD32
+#undef FULL
+#undef FULL32
+#undef DOT
+#undef PLUS64
+#undef TOTAL64
+#undef LOW
+#undef HIGH
+#undef PAIRED
+#undef WIDE
+
+#define V __m512i
+#define NAME(x) x##_avx512
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+#define WIDTH 32
+#define LOAD(p) _mm512_loadu_si512((const void *)(p))
+#define STORE(p, x) _mm512_storeu_si512((void *)(p), x)
+#define MIN _mm512_min_epi16
+#define MAX _mm512_max_epi16
+#define MIN32 _mm512_min_epi32
+#define MAX32 _mm512_max_epi32
+#define ADD16 _mm512_add_epi16
+#define ADD32 _mm512_add_epi32
+#define FULL(x) _mm512_set1_epi16((int16_t)(x))
+#define FULL32(x) _mm512_set1_epi32(x)
+#define DOT _mm512_dpwssd_epi32
+#define PLUS64 plus64_avx512
+#define TOTAL64 _mm512_reduce_add_epi64
+#define LOW _mm512_unpacklo_epi16
+#define HIGH _mm512_unpackhi_epi16
+#define PAIRED(out, lo, hi) paired_avx512(out, lo, hi)
+#define WIDE(out, x) wide_avx512(out, x)
+
+TARGET static inline __m512i plus64_avx512(__m512i total, __m512i x)
 {
-#ifdef HAVE_AVX2_INTRINSICS
-    return __builtin_cpu_supports("avx2");
+    const __m512i wide = _mm512_add_epi64(_mm512_cvtepi32_epi64(_mm512_castsi512_si256(x)),
+                                          _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(x, 1)));
+    return _mm512_add_epi64(total, wide);
+}
+
+TARGET static inline void wide_avx512(int32_t *out, __m512i x)
+{
+    STORE(out, ADD32(LOAD(out), _mm512_cvtepi16_epi32(_mm512_castsi512_si256(x))));
+    STORE(out + 16, ADD32(LOAD(out + 16), _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(x, 1))));
+}
+
+TARGET static inline void paired_avx512(int32_t *out, __m512i lo, __m512i hi)
+{
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i second = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+    STORE(out, _mm512_permutex2var_epi32(lo, first, hi));
+    STORE(out + 16, _mm512_permutex2var_epi32(lo, second, hi));
+}
+
+#include "lanes.h"
+
+static int lanes_allowed = 512;
+
+/* For comparison: use no vectors of more bits than this. */
+void foedus_limit_lanes(int32_t bits) { lanes_allowed = bits; }
+
+static int has_avx512(void)
+{
+    return lanes_allowed >= 512 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+
+static int has_avx2(void) { return lanes_allowed >= 256 && __builtin_cpu_supports("avx2"); }
+
+#define DISPATCH(FUNCTION, ...)                                                                                        \
+    if (has_avx512()) {                                                                                                \
+        FUNCTION##_avx512(__VA_ARGS__);                                                                                \
+        return;                                                                                                        \
+    }                                                                                                                  \
+    if (has_avx2()) {                                                                                                  \
+        FUNCTION##_avx2(__VA_ARGS__);                                                                                  \
+        return;                                                                                                        \
+    }
 #else
-    return 0;
+#define DISPATCH(FUNCTION, ...)
+void foedus_limit_lanes(int32_t bits) { (void)bits; }
 #endif
-}
 
-static int64_t dot(const int16_t *a, const int16_t *b, int64_t length)
+/* One row's highest and lowest word and its sum of squares. */
+CLONES static void survey_plain(const int16_t *line, int64_t columns, int16_t *highest, int16_t *lowest, int64_t *square)
 {
-#ifdef HAVE_AVX2_INTRINSICS
-    if (has_avx2())
-        return dot_avx2(a, b, length);
-#endif
-    return dot_plain(a, b, length);
-}
-
-static void dot_two(const int16_t *a, const int16_t *b, int64_t a_stride, int64_t b_stride, int64_t length,
-                    int64_t *out)
-{
-#ifdef HAVE_AVX2_INTRINSICS
-    if (has_avx2()) {
-        dot_two_avx2(a, b, a_stride, b_stride, length, out);
-        return;
-    }
-#endif
-    for (int place = 0; place < 4; place++)
-        out[place] = dot_plain(a + (place >> 1) * a_stride, b + (place & 1) * b_stride, length);
-}
-
-/* Highest and lowest word of a part of a row. */
-CLONES static void range_of(const int16_t *words, int64_t length, int16_t *highest, int16_t *lowest)
-{
-    int16_t high = *highest, low = *lowest;
-    for (int64_t k = 0; k < length; k++) {
-        high = words[k] > high ? words[k] : high;
-        low = words[k] < low ? words[k] : low;
+    int16_t high = 0, low = 0;
+    uint64_t total = 0;
+    for (int64_t k = 0; k < columns; k++) {
+        high = line[k] > high ? line[k] : high;
+        low = line[k] < low ? line[k] : low;
+        total += (uint64_t)((int32_t)line[k] * (int32_t)line[k]);
     }
     *highest = high;
     *lowest = low;
+    *square = (int64_t)total;
+}
+
+static void survey_row(const int16_t *line, int64_t columns, int16_t *highest, int16_t *lowest, int64_t *square)
+{
+    DISPATCH(survey, line, columns, highest, lowest, square)
+    survey_plain(line, columns, highest, lowest, square);
 }
 
 /* Each row's largest magnitude and sum of squares; a sum means nothing where a magnitude exceeds 8191. */
@@ -152,16 +212,9 @@ void foedus_survey(const int16_t *words, int64_t stride, int64_t rows, int64_t c
                    int64_t *squares)
 {
     for (int64_t row = 0; row < rows; row++) {
-        const int16_t *line = words + row * stride;
-        int16_t high = 0, low = 0;
-        uint64_t total = 0;
-        for (int64_t begin = 0; begin < columns; begin += BLOCK) {
-            int64_t length = least(BLOCK, columns - begin);
-            range_of(line + begin, length, &high, &low);
-            total += (uint64_t)dot(line + begin, line + begin, length);
-        }
+        int16_t high, low;
+        survey_row(words + row * stride, columns, &high, &low, squares + row);
         peaks[row] = high > -(int32_t)low ? high : -(int32_t)low;
-        squares[row] = (int64_t)total;
     }
 }
 
@@ -169,24 +222,12 @@ void foedus_survey(const int16_t *words, int64_t stride, int64_t rows, int64_t c
 void foedus_gram(const int16_t *words, int64_t stride, int64_t rows, int64_t columns, int64_t *gram)
 {
     memset(gram, 0, sizeof(int64_t) * (size_t)(rows * rows));
-    int64_t even = rows & ~(int64_t)1;
-    for (int64_t begin = 0; begin < columns; begin += BLOCK) {
-        int64_t length = least(BLOCK, columns - begin);
-        const int16_t *block = words + begin;
-        for (int64_t i = 0; i < even; i += 2) {
-            for (int64_t j = i; j < even; j += 2) {
-                int64_t part[4];
-                dot_two(block + i * stride, block + j * stride, stride, stride, length, part);
-                gram[i * rows + j] += part[0];
-                gram[i * rows + j + 1] += part[1];
-                gram[(i + 1) * rows + j + 1] += part[3];
-                if (i != j)
-                    gram[(i + 1) * rows + j] += part[2];
-            }
-        }
-        for (int64_t i = 0; even != rows && i < rows; i++)
-            gram[i * rows + even] += dot(block + i * stride, block + even * stride, length);
-    }
+    DISPATCH(gram, words, stride, rows, columns, gram)
+    for (int64_t begin = 0; begin < columns; begin += GRAM_BLOCK)
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = i; j < rows; j++)
+                gram[i * rows + j] += dot_plain(words + i * stride + begin, words + j * stride + begin,
+                                                least(GRAM_BLOCK, columns - begin));
 }
 
 /* sum of coefficient * row, in int32 or int64; the caller knows that it fits. */
@@ -209,8 +250,22 @@ void foedus_gram(const int16_t *words, int64_t stride, int64_t rows, int64_t col
         }                                                                                                              \
     }
 
-WEIGHTED(foedus_weighted_32, int32_t)
+WEIGHTED(weighted_32, int32_t)
 WEIGHTED(foedus_weighted_64, int64_t)
+
+void foedus_weighted_32(const int16_t *words, int64_t stride, int64_t rows, int64_t columns,
+                        const int32_t *coefficients, int32_t *out)
+{
+    int64_t used = 0, small = 1;
+    for (int64_t row = 0; row < rows; row++) {
+        used += coefficients[row] != 0;
+        small &= coefficients[row] >= 0 && coefficients[row] < 32768;
+    }
+    if (small && 2 * used > rows) { /* with few rows, those without a share are better left unread */
+        DISPATCH(weighted, words, stride, rows, columns, coefficients, out)
+    }
+    weighted_32(words, stride, rows, columns, coefficients, out);
+}
 
 /* Comparators are triples: low place, high place, and what is read later (1 low, 2 high, 3 both). */
 #define SORT(TYPE)                                                                                                     \
@@ -237,7 +292,7 @@ WEIGHTED(foedus_weighted_64, int64_t)
             total[lane] += at[row][lane];
 
 /* Each column's sum without its `drop` lowest and highest words; rows <= ROWS_MAX. */
-CLONES void foedus_middle(const int16_t *words, int64_t stride, int64_t rows, int64_t columns, int64_t drop,
+CLONES static void middle_plain(const int16_t *words, int64_t stride, int64_t rows, int64_t columns, int64_t drop,
                           const int32_t *network, int64_t comparators, int32_t *out)
 {
     int16_t at[ROWS_MAX][LANES];
@@ -253,8 +308,15 @@ CLONES void foedus_middle(const int16_t *words, int64_t stride, int64_t rows, in
     }
 }
 
+void foedus_middle(const int16_t *words, int64_t stride, int64_t rows, int64_t columns, int64_t drop,
+                   const int32_t *network, int64_t comparators, int32_t *out)
+{
+    DISPATCH(middle, words, stride, (int)rows, columns, (int)drop, out)
+    middle_plain(words, stride, rows, columns, drop, network, comparators, out);
+}
+
 /* As `foedus_middle`, of each row's neighbourhood: all rows but those of `outside` from `first[row]` on. */
-CLONES void foedus_middle_mixed(const int16_t *words, int64_t stride, int64_t rows, int64_t columns, int64_t drop,
+CLONES static void mixed_plain(const int16_t *words, int64_t stride, int64_t rows, int64_t columns, int64_t drop,
                                 const int32_t *network, int64_t comparators, const int32_t *outside,
                                 const int32_t *first, int32_t *out)
 {
@@ -280,6 +342,24 @@ CLONES void foedus_middle_mixed(const int16_t *words, int64_t stride, int64_t ro
         }
         SORT(int32_t)
         memcpy(out + begin, total, sizeof(int32_t) * (size_t)length);
+    }
+}
+
+void foedus_middle_mixed(const int16_t *words, int64_t stride, int64_t rows, int64_t columns, int64_t drop,
+                         const int32_t *network, int64_t comparators, const int32_t *outside, const int32_t *first,
+                         int32_t *out)
+{
+    DISPATCH(mixed, words, stride, (int)rows, columns, (int)drop, outside, first, out)
+    mixed_plain(words, stride, rows, columns, drop, network, comparators, outside, first, out);
+}
+
+/* words * factor / 2^shift, rounded half-even; |word| <= 8191, factor < 2^16, shift 1..30. */
+CLONES void foedus_scale(const int16_t *words, int64_t length, int32_t factor, int32_t shift, int16_t *out)
+{
+    const int32_t half = ((int32_t)1 << (shift - 1)) - 1;
+    for (int64_t k = 0; k < length; k++) {
+        const int32_t product = words[k] * factor;
+        out[k] = (int16_t)((product + ((product >> shift) & 1) + half) >> shift);
     }
 }
 

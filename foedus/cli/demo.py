@@ -23,7 +23,7 @@ def demo(  # noqa: PLR0913 - options of a command
     use_case: Annotated[str, typer.Option("--use-case", help="What is learned: heart or digits.")] = "heart",
     rounds: Annotated[int, typer.Option(help="Rounds of training.", min=1, max=1_000)] = ROUNDS_DEFAULT,
     rule: Annotated[
-        str | None, typer.Option(help="Aggregation rule: nnm, arc-nnm, trimmed-mean, median, krum, multi-krum, mean.")
+        str | None, typer.Option(help="Aggregation rule, such as nnm or multi-krum (docs/rules.md).")
     ] = None,
     attack: Annotated[str, typer.Option(help="What malicious trainers do: sign-flip, or none.")] = "sign-flip",
     malicious_from: Annotated[int, typer.Option(help="First round of the attack.", min=1)] = MALICIOUS_FROM,

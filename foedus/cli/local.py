@@ -33,7 +33,7 @@ def init(  # noqa: PLR0913 - options of a command
     ] = None,
     task: Annotated[str | None, typer.Option(help="Task to begin with: heart or digits; none by default.")] = None,
     rule: Annotated[
-        str | None, typer.Option(help="Aggregation rule, such as nnm or multi-krum (docs/commands.md).")
+        str | None, typer.Option(help="Aggregation rule, such as nnm or multi-krum (docs/rules.md).")
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of the task.", min=1)] = None,
     base_port: Annotated[

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 from statistics import median
 
 from fl.aggregators import RuleSpec
+from fl.aggregators.spec import WEIGHTED
 from fl.schema import Segment
-
-Row = list[Fraction]
+from ledger.digest import digest
+from tests.fl.aggregation_oracle_points import CHOICES, POINTS, Row, Space, around, bulyan_rows, weighted_trimmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,14 @@ class Expected:
 
 
 def expected(
-    spec: RuleSpec, updates: list[list[int]], weights: Sequence[int], segments: Sequence[Segment], clip_norm: int = 0
+    spec: RuleSpec,
+    updates: list[list[int]],
+    weights: Sequence[int],
+    segments: Sequence[Segment],
+    clip_norm: int = 0,
+    *,
+    seed: bytes = b"",
+    root: int | None = None,
 ) -> Expected:
     """Aggregate as `fl.aggregators.aggregate` must."""
     worths = column_worths(segments)
@@ -33,43 +42,63 @@ def expected(
         for update, factor in zip(updates, factors, strict=True)
     ]
     count = len(rows)
-    hoods = [[row] for row in range(count)]
+    hoods, weight = [[row] for row in range(count)], 1
     if "nnm/1" in spec.pre:
-        hoods = [nearest(rows, center, worths, count - spec.f) for center in range(count)]
-        rows = [mean([rows[row] for row in hood]) for hood in hoods]
-    values, used = by_rule(spec, rows, weights, worths)
-    if "nnm/1" in spec.pre:
-        retained = [(sum(row in hoods[center] for center in used), len(used)) for row in range(count)]
-    else:
-        retained = [(int(row in used), 1) for row in range(count)]
+        hoods, weight = [nearest(rows, center, worths, count - spec.f) for center in range(count)], count - spec.f
+    elif spec.bucket:
+        lots = sorted(range(count), key=lambda row: digest("bucketing", seed, row.to_bytes(8, "big")))
+        hoods = [lots[start : start + spec.bucket] for start in range(0, count, spec.bucket)]
+        weight = lcm(*map(len, hoods))
+    rows = [mean([rows[row] for row in hood]) for hood in hoods]
+    shares = largest_remainder(weights, spec.weight_cap_permille) if spec.rule in WEIGHTED else []
+    radius = int(Fraction(spec.radius_micros, 10**6) * Fraction(2) ** (13 - min(one.exponent for one in segments)))
+    space = Space(rows, worths, weight, spec.f, shares, max(radius, 1), root)
+    values, used = by_rule(spec, space)
+    out_of = max(len(used), 1) if "nnm/1" in spec.pre else 1
+    retained = [(sum(row in hoods[center] for center in used), out_of) for row in range(count)]
     return Expected(values, retained, factors)
 
 
-def by_rule(
-    spec: RuleSpec, rows: list[Row], weights: Sequence[int], worths: list[int]
-) -> tuple[list[Fraction], list[int]]:
+def by_rule(spec: RuleSpec, space: Space) -> tuple[list[Fraction], list[int]]:
     """Return the rule's result and the rows it used."""
-    count = len(rows)
+    rows, count, columns, f = space.rows, space.count, space.columns, spec.f
     everyone = list(range(count))
-    columns = [[row[column] for row in rows] for column in range(len(rows[0]))]
+    if spec.rule in POINTS:
+        return by_point(space, POINTS[spec.rule](space))
+    if spec.rule in KRUM:
+        chosen = sorted(by_score(rows, f, space.worths)[: KRUM[spec.rule](spec, count)])
+        return mean([rows[row] for row in chosen]), chosen
+    if spec.rule in CHOICES:
+        chosen = sorted(CHOICES[spec.rule](space))
+        return mean([rows[row] for row in chosen]), chosen
     match spec.rule:
-        case "weighted-mean/1":
-            shares = largest_remainder(weights, spec.weight_cap_permille)
-            weighted = [
-                sum((share * value for share, value in zip(shares, column, strict=True)), Fraction(0)) / 2**15
-                for column in columns
-            ]
-            return weighted, [row for row in everyone if shares[row]]
         case "median/1":
             return [median(column) for column in columns], everyone
         case "trimmed-mean/1":
             return [average(sorted(column)[spec.f : count - spec.f]) for column in columns], everyone
-        case "krum/1":
-            best = by_score(rows, spec.f, worths)[0]
-            return rows[best], [best]
-        case "multi-krum/1":
-            best_rows = by_score(rows, spec.f, worths)[: spec.keep or count - spec.f]
-            return mean([rows[row] for row in best_rows]), sorted(best_rows)
+        case "mean-around-median/1":
+            return [around(column, count - f) for column in columns], everyone
+        case "bulyan/1":
+            chosen = bulyan_rows(space)
+            return [around([column[row] for row in chosen], count - 4 * f) for column in columns], chosen
+        case "weighted-median/1":
+            return [weighted_trimmed(column, space.shares, 2**14 - Fraction(1, 9)) for column in columns], everyone
+        case "weighted-trimmed-mean/1":
+            trim = Fraction(sum(sorted(space.shares, reverse=True)[:f]))
+            return [weighted_trimmed(column, space.shares, trim) for column in columns], everyone
+    raise AssertionError(spec.rule)
+
+
+KRUM: dict[str, Callable[[RuleSpec, int], int]] = {
+    "krum/1": lambda _spec, _count: 1,
+    "multi-krum/1": lambda spec, count: spec.keep or count - spec.f,
+}
+"""Rule to how many rows of the lowest scores it keeps."""
+
+
+def by_point(space: Space, coefficients: list[Fraction]) -> tuple[list[Fraction], list[int]]:
+    """Return the point with these coefficients."""
+    return space.at(coefficients), [row for row in range(space.count) if coefficients[row]]
 
 
 def by_score(rows: list[Row], f: int, worths: list[int]) -> list[int]:

@@ -19,7 +19,8 @@ from tests.fl.aggregation_cases import Round, next_model, rounds
 FILE: Final = Path(__file__).parents[1] / "vectors" / "aggregation" / "rounds.json"
 
 DESCRIPTION: Final = (
-    "Aggregations of integer updates. spec = [rule, f, pre-aggregations, keep, weight cap in thousandths]. tensors: "
+    "Aggregations of integer updates. spec = [rule, f, pre-aggregations, keep, weight cap in thousandths, bucket, "
+    "radius in millionths, root]. seed: the round's, hexadecimal. root: the row of the spec's root, or null. tensors: "
     "[words, x_t (model exponent), e_t (update exponent)] in order. updates: rows in ascending order of participant. "
     "clip_norm: static L2 bound in grid units of the smallest e_t, 0 for none. Expected: numerator / denominator per "
     "word; retained = [used, out_of] per row; clip_factors = [a, p], the factor a / 2^p; norms_squared (text, since "
@@ -39,6 +40,8 @@ class Vector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clip_norm: int
     model: list[int]
     updates: list[list[int]]
+    seed: str
+    root: int | None
     numerator: list[int]
     denominator: int
     retained: list[tuple[int, int]]
@@ -72,6 +75,8 @@ def round_from(vector: Vector) -> Round:
         vector.clip_norm,
         np.array(vector.model, np.int32),
         np.array(vector.updates, np.int16),
+        bytes.fromhex(vector.seed),
+        vector.root,
     )
 
 
@@ -89,6 +94,8 @@ def vector_of(case: Round) -> Vector:
         clip_norm=case.clip_norm,
         model=case.model.tolist(),
         updates=case.updates.tolist(),
+        seed=case.seed.hex(),
+        root=case.root,
         numerator=got.numerator.tolist(),
         denominator=got.denominator,
         retained=[(part.used, part.out_of) for part in got.retained],

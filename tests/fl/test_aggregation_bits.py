@@ -12,7 +12,7 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 
-DIGEST: Final = "675a943b8604166f94edda19bd997a8b67fa6d8282e530222c53f8548ae985cf"
+DIGEST: Final = "5d3863af081b9f5dd47c72f8ee72a33abb7489fb253d47d70b48b03633aaba53"
 """Over `tests.fl.aggregation_cases.rounds(600)`; it changes only together with a rule's id."""
 
 AVX512: Final = "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL X86_V4"

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from fl.aggregators import ClipFactor, TooFewUpdatesError, WeightError, clip_norm_in_units
 from fl.aggregators.arc import arc_threshold, clipped_count
 from fl.aggregators.clip import NOTHING, WHOLE, clip_factor, scale_words
-from fl.aggregators.gram import gram_matrix, mixed_gram, squared_distances
+from fl.aggregators.gram import gram_matrix, squared_distances
 from fl.aggregators.krum import krum_scores
+from fl.aggregators.mixing import mixed_gram
 from fl.aggregators.nnm import nearest_neighbourhoods
 from fl.aggregators.order_statistics import (
     NETWORK_ROWS_MAX,
@@ -24,7 +25,7 @@ from fl.aggregators.order_statistics import (
     network_middle_sum,
     sorted_middle_sum,
 )
-from fl.aggregators.rows import Rows, merged
+from fl.aggregators.rows import Rows, Work, merged
 from fl.aggregators.weights import SHARE_TOTAL, WEIGHT_MAX, apportion
 from fl.grid import WORD_MAX
 from fl.rounding import shift_half_even
@@ -118,7 +119,7 @@ def test_the_gram_matrix_is_that_of_python_integers(count: int, exponents: list[
     worth = [2 ** (e - min(exponents)) for e in exponents for _ in range(3)]
     values = [[word * by for word, by in zip(row, worth, strict=True)] for row in words.tolist()]
 
-    gram = gram_matrix(Rows(words, (WHOLE,) * count, segments, chunk))
+    gram = gram_matrix(Rows(words, (WHOLE,) * count, segments, Work(chunk_words=chunk)))
 
     assert gram == tuple(
         tuple(sum(a * b for a, b in zip(one, other, strict=True)) for other in values) for one in values
@@ -137,7 +138,7 @@ def test_the_gram_matrix_of_mixtures_needs_no_rows() -> None:
     words = np.random.default_rng(5).integers(-5, 6, (6, 30)).astype(np.int16)
     gram = gram_matrix(plain(words))
     hoods = nearest_neighbourhoods(gram, 2)
-    mixtures = np.array([words[list(hood)].sum(axis=0) for hood in hoods]).astype(np.int16)
+    mixtures = np.array([words[list(hood)].sum(axis=0) for hood in hoods.members]).astype(np.int16)
 
     assert mixed_gram(gram, hoods) == gram_matrix(plain(mixtures))
 
@@ -145,7 +146,7 @@ def test_the_gram_matrix_of_mixtures_needs_no_rows() -> None:
 def test_equally_near_rows_are_taken_in_ascending_order() -> None:
     words = np.array([[0], [1], [-1], [1], [-1]], np.int16)
 
-    assert nearest_neighbourhoods(gram_matrix(plain(words)), 2)[0] == (0, 1, 2)
+    assert nearest_neighbourhoods(gram_matrix(plain(words)), 2).members[0] == (0, 1, 2)
 
 
 def test_a_krum_score_sums_n_minus_f_minus_two_other_rows() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from fl.aggregators import (
     UPDATES_MAX,
+    RootMissingError,
     RuleSpec,
     RuleSpecError,
     TooManyUpdatesError,
@@ -15,8 +16,10 @@ from fl.aggregators import (
     UpdateRangeError,
     WeightError,
     aggregate,
+    maximum_updates,
+    minimum_updates,
 )
-from fl.aggregators.spec import PreId
+from fl.aggregators.spec import PreId, RuleId
 from fl.schema import Segment
 from ledger.codec import CodecError, decode, encode
 
@@ -78,6 +81,30 @@ def test_more_rows_than_the_sums_are_proven_for_are_refused() -> None:
         aggregate(MEAN, rows, [1] * len(rows), (Segment(0, 1, 0),))
 
 
+@pytest.mark.parametrize("rule, most", [("mda/1", 20), ("caf/1", 128)])
+def test_a_rule_whose_search_grows_fast_takes_no_more_rows_than_it_says(rule: RuleId, most: int) -> None:
+    spec = RuleSpec(rule, 1)
+    rows = np.random.default_rng(1).integers(-99, 100, (most + 1, 3)).astype(np.int16)
+
+    assert maximum_updates(spec) == most
+    assert len(aggregate(spec, rows[1:], [1] * most, (Segment(0, 3, 0),)).retained) == most
+    with pytest.raises(TooManyUpdatesError) as refusal:
+        aggregate(spec, rows, [1] * len(rows), (Segment(0, 3, 0),))
+    assert (refusal.value.received, refusal.value.updates_max) == (most + 1, most)
+
+
+def test_without_the_root_there_is_no_trust() -> None:
+    with pytest.raises(RootMissingError, match="ann"):
+        aggregate(RuleSpec("fltrust/1", 0, root="ann"), ROWS, [1, 1, 1], WHOLE, root=None)
+
+
+def test_bucketing_multiplies_what_a_rule_needs_and_takes() -> None:
+    spec = RuleSpec("mda/1", 2, ("bucketing/1",), bucket=3)
+
+    assert (minimum_updates(spec), maximum_updates(spec)) == (13, 60)
+    assert maximum_updates(RuleSpec("median/1", 2, ("bucketing/1",), bucket=3)) == UPDATES_MAX
+
+
 def test_the_largest_round_of_the_largest_words_does_not_overflow() -> None:
     rows = np.full((UPDATES_MAX, 3), 8191, np.int16)
     for spec in (RuleSpec("weighted-mean/1", 0, ("nnm/1",)), RuleSpec("trimmed-mean/1", 0, ("nnm/1",))):
@@ -94,6 +121,20 @@ def test_the_largest_round_of_the_largest_words_does_not_overflow() -> None:
         {"pre": ("nnm/1", "arc/1")},
         {"pre": ("arc/1", "arc/1")},
         {"pre": ("bucketing/1",)},
+        {"pre": ("bucketing/1",), "bucket": 17},
+        {"pre": ("bucketing/1",), "bucket": 2, "rule": "weighted-mean/1"},
+        {"pre": ("nnm/1", "bucketing/1"), "bucket": 2},
+        {"bucket": 2},
+        {"radius_micros": 1},
+        {"rule": "centred-clipping/1"},
+        {"root": "ann"},
+        {"rule": "fltrust/1"},
+        {"rule": "fltrust/1", "root": "Ann"},
+        {"rule": "fltrust/1", "root": "ann\n"},
+        {"rule": "fltrust/1", "root": "ann", "pre": ("nnm/1",)},
+        {"rule": "weighted-median/1"},
+        {"rule": "weighted-trimmed-mean/1", "weight_cap_permille": 501},
+        {"rule": "weighted-geometric-median/1", "f": 2, "weight_cap_permille": 251},
         {"keep": 3},
         {"keep": -1, "rule": "multi-krum/1"},
         {"weight_cap_permille": 300},
@@ -102,7 +143,8 @@ def test_the_largest_round_of_the_largest_words_does_not_overflow() -> None:
     ],
 )
 def test_a_spec_without_a_meaning_cannot_be_built_or_decoded(fields: dict[str, object]) -> None:
-    values = {"rule": "median/1", "f": 1, "pre": (), "keep": 0, "weight_cap_permille": 0} | fields
+    whole = {"pre": (), "keep": 0, "weight_cap_permille": 0, "bucket": 0, "radius_micros": 0, "root": ""}
+    values = {"rule": "median/1", "f": 1} | whole | fields
 
     with pytest.raises(RuleSpecError):
         RuleSpec(**values)  # type: ignore[arg-type]

@@ -4,16 +4,21 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import structs
 from numpy.typing import NDArray
 
-from fl.aggregators import RuleSpec, aggregate
+from fl.aggregators import Aggregation, ClipFactor, RuleSpec, Work, aggregate
+from fl.aggregators.clip import scale_into, scale_words
+from fl.aggregators.order_statistics import network_table
 from fl.grid import MODEL_WORD_MAX, MODEL_WORD_MIN, WORD_MAX, add_aggregate, quantise_values
 from fl.kernels import ROWS_MAX, Library, library, without_library
 from fl.schema import Segment
@@ -61,7 +66,12 @@ def test_every_rule_gives_the_same_integers_with_and_without_compiled_code(spec:
 
     def result() -> tuple[object, ...]:
         done = aggregate(
-            structs.replace(spec, f=f), words, range(1, count + 1), segments, clip_norm=40_000, chunk_words=97
+            structs.replace(spec, f=f),
+            words,
+            range(1, count + 1),
+            segments,
+            clip_norm=40_000,
+            work=Work(chunk_words=97),
         )
         return done.numerator.tolist(), done.norms_squared, done.peaks, done.retained, done.clip_factors
 
@@ -84,6 +94,74 @@ def test_long_rows_of_the_largest_words_do_not_overflow(compiled: Library, fill:
     assert set(compiled.middle_sum(np.repeat(words[:1], ROWS_MAX, 0), 0, np.empty((0, 3), np.int32)).tolist()) == {
         fill * ROWS_MAX
     }
+
+
+@pytest.fixture(params=[512, 256, 0], ids=["all vectors", "no AVX-512", "no explicit vectors"])
+def lanes(request: pytest.FixtureRequest, compiled: Library) -> Iterator[Library]:
+    """The compiled code as on a processor with less."""
+    compiled.limit_lanes(request.param)
+    yield compiled
+    compiled.limit_lanes(512)
+
+
+@pytest.mark.parametrize("count", [*range(1, 20), 31, 32, 33, 47, 48, 63, 64, 65, 96, 100, 101, 127, 128])
+def test_every_instruction_set_gives_the_integers_of_plain_sorting_and_sums(lanes: Library, count: int) -> None:
+    """All padded sizes, columns that fill no vector, neighbourhoods that lack few rows and many."""
+    for columns in (1, 31, 33, 100):
+        words = words_of(1000 * count + columns, (count, columns))
+        wide = words.astype(np.int64)
+        dice = np.random.default_rng(count)
+        for drop in {0, (count - 1) // 4, (count - 1) // 2}:
+            table = network_table(count, drop)
+            middle = np.sort(wide, axis=0)[drop : count - drop].sum(axis=0)
+            assert lanes.middle_sum(words, drop, table).tolist() == middle.tolist()
+            for lacking in {0, 1, 4, count // 3} & set(range(count)):
+                outside = [sorted(dice.choice(count, lacking, replace=False).tolist()) for _ in range(count)]
+                mixed = np.stack([wide.sum(axis=0) - wide[rows].sum(axis=0) for rows in outside])
+                sums = np.sort(mixed, axis=0)[drop : count - drop].sum(axis=0)
+                assert lanes.middle_mixed_sum(words, drop, table, outside).tolist() == sums.tolist()
+        assert np.triu(lanes.gram(words)).tolist() == np.triu(wide @ wide.T).tolist()
+        shares = dice.integers(0, 32768 // count + 1, count)
+        assert lanes.weighted_sum_32(words, shares.tolist()).tolist() == (shares @ wide).tolist()
+        assert lanes.survey(words) == (np.abs(wide).max(axis=1).tolist(), (wide**2).sum(axis=1).tolist())
+
+
+def test_no_instruction_set_overflows_on_long_rows_of_the_largest_words(lanes: Library) -> None:
+    words = np.full((5, 70_001), WORD_MAX, np.int16)
+    words[1] = -WORD_MAX
+
+    assert lanes.survey(words) == ([WORD_MAX] * 5, [WORD_MAX**2 * 70_001] * 5)
+    assert np.abs(np.triu(lanes.gram(words))).tolist() == np.triu(np.full((5, 5), WORD_MAX**2 * 70_001)).tolist()
+    outside = [[other for other in range(5) if other != row] for row in range(5)]
+    assert lanes.middle_mixed_sum(words, 1, network_table(5, 1), outside).tolist() == [3 * WORD_MAX] * 70_001
+
+
+@pytest.mark.parametrize("spec", RULES, ids=lambda spec: "+".join((spec.rule, *spec.pre)))
+def test_threads_change_no_bit(spec: RuleSpec) -> None:
+    words = words_of(5, (9, 300_000))
+    with_f = structs.replace(spec, f=2)
+    segments = (Segment(0, 7, 0), Segment(7, 300_000, 2))
+
+    alone = aggregate(with_f, words, [1] * 9, segments)
+    with ThreadPoolExecutor(3) as threads:
+        together = aggregate(with_f, words, [1] * 9, segments, work=Work(threads.map))
+
+    assert together.numerator.tobytes() == alone.numerator.tobytes()
+    assert facts(together) == facts(alone)
+
+
+def facts(got: Aggregation) -> tuple[object, ...]:
+    return got.denominator, got.norms_squared, got.peaks, got.retained, got.clip_factors
+
+
+@given(st.lists(st.integers(-WORD_MAX, WORD_MAX), min_size=1), st.integers(2**15, 2**16 - 1), st.integers(15, 30))
+def test_compiled_scaling_is_numpys(words: list[int], numerator: int, shift: int) -> None:
+    row, factor = np.array(words, np.int16), ClipFactor(numerator, shift)
+    out = np.empty_like(row)
+
+    scale_into(row, factor, out)
+
+    assert out.tolist() == scale_words(row, factor).tolist()
 
 
 def test_a_word_out_of_range_is_noticed(compiled: Library) -> None:
@@ -128,7 +206,8 @@ def test_one_division_rounded_half_even_on_the_sum(shift: int, denominator: int,
 
 def built(tmp_path: Path, compiler: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "fl" / "kernels").mkdir(parents=True)
-    shutil.copy(ROOT / "fl" / "kernels" / "exact.c", tmp_path / "fl" / "kernels")
+    for name in ("exact.c", "lanes.h"):
+        shutil.copy(ROOT / "fl" / "kernels" / name, tmp_path / "fl" / "kernels")
     shutil.copy(ROOT / "hatch_build.py", tmp_path)
     command = [sys.executable, str(tmp_path / "hatch_build.py")]
     environment = {**os.environ, "CC": compiler}

@@ -76,7 +76,15 @@ def test_chunk_hashes_are_those_of_the_model_in_memory() -> None:
 def test_any_piece_of_the_last_pass_is_that_piece_of_the_whole(case: Round) -> None:
     segments = case.schema.segments(case.exponents)
     whole = case.aggregation()
-    last = decide(case.spec, case.updates, case.weights, segments, clip_norm=case.clip_norm).last_pass
+    last = decide(
+        case.spec,
+        case.updates,
+        case.weights,
+        segments,
+        clip_norm=case.clip_norm,
+        seed=case.seed,
+        root=case.root,
+    ).last_pass
 
     assert last.denominator == whole.denominator
     for start, stop in ((0, 1), (1, 40), (40, 77)):

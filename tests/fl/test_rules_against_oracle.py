@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fl.aggregators import Aggregation, RuleSpec, aggregate, minimum_updates
-from fl.aggregators.spec import PreId, RuleId
+from fl.aggregators import Aggregation, RuleSpec, Work, aggregate, minimum_updates
+from fl.aggregators.spec import PRE_ORDERS, WEIGHTED, WEIGHTED_ROBUST, RuleId
 from fl.grid import WORD_MAX
 from fl.schema import Segment
+from tests.fl.aggregation_cases import ROOT_ROW, SEED, may_stand, spec_of
 from tests.fl.aggregation_oracle import expected
-
-RULE_IDS: tuple[RuleId, ...] = ("weighted-mean/1", "median/1", "trimmed-mean/1", "krum/1", "multi-krum/1")
-PRE_IDS: tuple[tuple[PreId, ...], ...] = ((), ("arc/1",), ("nnm/1",), ("arc/1", "nnm/1"))
 
 
 @dataclass(frozen=True)
@@ -33,20 +32,38 @@ class Case:
     def aggregate(self) -> Aggregation:
         updates = np.array(self.rows, np.int16)
         return aggregate(
-            self.spec, updates, self.weights, self.segments, clip_norm=self.clip_norm, chunk_words=self.chunk_words
+            self.spec,
+            updates,
+            self.weights,
+            self.segments,
+            clip_norm=self.clip_norm,
+            seed=SEED,
+            root=self.root,
+            work=Work(chunk_words=self.chunk_words),
         )
+
+    @property
+    def root(self) -> int | None:
+        return ROOT_ROW if self.spec.root else None
 
 
 @st.composite
 def specs(draw: st.DrawFn) -> RuleSpec:
-    rule = draw(st.sampled_from(RULE_IDS))
-    return RuleSpec(
-        rule,
-        f=draw(st.integers(0, 3)),
-        pre=draw(st.sampled_from(PRE_IDS)),
-        keep=draw(st.integers(0, 4)) if rule == "multi-krum/1" else 0,
-        weight_cap_permille=draw(st.sampled_from([0, 1000, 400, 250])) if rule == "weighted-mean/1" else 0,
-    )
+    rule = draw(st.sampled_from(get_args(RuleId)))
+    pre = draw(st.sampled_from([pre for pre in PRE_ORDERS if may_stand(rule, pre)]))
+    f = draw(st.integers(0, 1 if pre and rule == "bulyan/1" else 3))
+    changes = {}
+    if rule == "multi-krum/1":
+        changes["keep"] = draw(st.integers(0, 4))
+    if rule in WEIGHTED:
+        changes["weight_cap_permille"] = draw(
+            st.sampled_from([0, 1000, 400, 250] if f == 0 or rule not in WEIGHTED_ROBUST else [480 // f, 320 // f])
+        )
+    if rule == "centred-clipping/1":
+        changes["radius_micros"] = draw(st.sampled_from([1, 10_000, 10**6, 10**12]))
+    if "bucketing/1" in pre:
+        changes["bucket"] = draw(st.integers(2, 4))
+    return spec_of(rule, f, pre, **changes)
 
 
 def words() -> st.SearchStrategy[int]:
@@ -81,7 +98,7 @@ ONE_LONG_ROW = Case(
 @given(cases())
 @example(ONE_LONG_ROW)
 def test_a_rule_gives_exactly_what_its_formula_says(case: Case) -> None:
-    want = expected(case.spec, case.rows, case.weights, case.segments, case.clip_norm)
+    want = expected(case.spec, case.rows, case.weights, case.segments, case.clip_norm, seed=SEED, root=case.root)
 
     got = case.aggregate()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from fl.aggregators import minimum_updates
+from fl.aggregators.spec import RuleId
 from genesis.presets import PRESETS, RULES, UnknownRuleError, heart_task, rule_named
 
 
@@ -36,6 +39,13 @@ def test_the_digits_schema_is_the_model_of_the_example() -> None:
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_every_rule_can_be_chosen(name: str) -> None:
     assert minimum_updates(rule_named(name, 1)) >= 1
+
+
+def test_every_rule_id_can_be_chosen_by_a_name() -> None:
+    names = [*RULES, "fltrust:ann"]
+
+    assert {rule_named(name, 1).rule for name in names} == set(get_args(RuleId))
+    assert rule_named("fltrust:ann", 1).root == "ann"
 
 
 def test_an_unknown_rule_is_told_the_nearest() -> None:

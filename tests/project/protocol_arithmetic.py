@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isqrt
+from math import isqrt, lcm
+
+from tests.project.protocol_reader import digest
+from tests.project.protocol_rules import Inputs, apply
 
 Rows = list[list[int]]
 
@@ -27,6 +30,9 @@ class Rule:
     pre: tuple[str, ...]
     keep: int
     cap: int
+    bucket: int = 0
+    radius_micros: int = 0
+    root: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,36 +105,90 @@ def shares_of(weights: Sequence[int], cap_permille: int) -> list[int]:
     return shares
 
 
-def needed(rule: Rule) -> int:
-    """Return how many rows the rule needs."""
-    if rule.name == "weighted-mean/1":
+def rows_needed(rule: Rule) -> int:
+    """Return how many rows the rule needs after mixing."""
+    twice = 2 * rule.f
+    if rule.name.startswith("weighted-"):
         cap = 2**15 * rule.cap // 1000 if rule.cap else 2**15
-        return max(2 * rule.f + 1, -(-(2**15) // cap))
-    if rule.name == "krum/1":
-        return 2 * rule.f + 3
-    if rule.name == "multi-krum/1":
-        return max(2 * rule.f + 3, rule.keep + rule.f)
-    return 2 * rule.f + 1
+        return max(twice + 1, -(-(2**15) // cap))
+    least = {
+        "krum/1": twice + 3,
+        "multi-krum/1": max(twice + 3, rule.keep + rule.f),
+        "bulyan/1": 2 * twice + 3,
+        "fltrust/1": max(twice + 1, 2),
+        "foolsgold/1": max(twice + 1, 2),
+    }
+    return least.get(rule.name, twice + 1)
 
 
-def aggregate(rule: Rule, tensors: Sequence[Tensor], rows: Rows, weights: Sequence[int], clip: int) -> Outcome:
-    """Return what the rule makes of the rows; `clip` is in units of the finest grid."""
-    n, f = len(rows), rule.f
+def needed(rule: Rule) -> int:
+    """Return how many updates a round needs."""
+    return (rows_needed(rule) - 1) * max(rule.bucket, 1) + 1
+
+
+def most(rule: Rule) -> int:
+    """Return how many updates a round may have."""
+    return min({"mda/1": 20, "caf/1": 128}.get(rule.name, 1024) * max(rule.bucket, 1), 1024)
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The rows v of section 14.3."""
+
+    rows: Rows
+    members: list[list[int]]
+    w: int
+
+
+def _mixed(rule: Rule, scaled: Rows, tensors: Sequence[Tensor], seed: bytes) -> Mixed:
+    n, f = len(scaled), rule.f
+    if "nnm/1" in rule.pre:
+        gram = _gram(scaled, tensors)
+        lines = [[(gram[i][i] + gram[j][j] - 2 * gram[i][j], j) for j in range(n)] for i in range(n)]
+        hoods = [[j for _, j in sorted(line)[: n - f]] for line in lines]
+        w = n - f
+    elif "bucketing/1" in rule.pre:
+        lots = sorted(range(n), key=lambda i: digest("bucketing", seed, i.to_bytes(8, "big")))
+        hoods = [lots[start : start + rule.bucket] for start in range(0, n, rule.bucket)]
+        w = lcm(*(len(hood) for hood in hoods))
+    else:
+        hoods, w = [[i] for i in range(n)], 1
+    factors = [1 if "nnm/1" in rule.pre else w // len(hood) for hood in hoods]
+    rows = [
+        [factor * sum(column) for column in zip(*(scaled[j] for j in hood), strict=True)]
+        for factor, hood in zip(factors, hoods, strict=True)
+    ]
+    return Mixed(rows, hoods, w)
+
+
+def _gram(rows: Rows, tensors: Sequence[Tensor]) -> list[list[int]]:
+    return [[inner(u, v, tensors) for v in rows] for u in rows]
+
+
+def aggregate(
+    rule: Rule,
+    tensors: Sequence[Tensor],
+    rows: Rows,
+    weights: Sequence[int],
+    clip: int,
+    *,
+    seed: bytes = b"",
+    root: int | None = None,
+) -> Outcome:
+    """Return what the rule makes of the rows; `clip` is in units of the finest grid, `root` the row of the root."""
+    n = len(rows)
     squares = [inner(row, row, tensors) for row in rows]
     factors = _factors(rule, squares, clip)
     scaled = [[half_even(q * a, 2**p) for q in row] for row, (a, p) in zip(rows, factors, strict=True)]
-    hoods, w = [[i] for i in range(n)], 1
-    if "nnm/1" in rule.pre:
-        gram = [[inner(u, v, tensors) for v in scaled] for u in scaled]
-        distances = [[gram[i][i] + gram[j][j] - 2 * gram[i][j] for j in range(n)] for i in range(n)]
-        hoods, w = [sorted(range(n), key=lambda j, d=line: (d[j], j))[: n - f] for line in distances], n - f  # type: ignore[misc]
-    mixed = [[sum(column) for column in zip(*(scaled[j] for j in hood), strict=True)] for hood in hoods]
-    shares = shares_of(weights, rule.cap) if rule.name == "weighted-mean/1" else [0] * n
-    numerator, parts, used = _apply(rule, mixed, shares, tensors)
-    retained = [(sum(j in hoods[i] for i in used), len(used)) for j in range(n)]
-    if "nnm/1" not in rule.pre:
-        retained = [(int(j in used), 1) for j in range(n)]
-    return Outcome(numerator, parts * w, factors, squares, _peaks(rows, tensors, f), shares, retained)
+    mixed = _mixed(rule, scaled, tensors, seed)
+    shares = shares_of(weights, rule.cap) if rule.name.startswith("weighted-") else [0] * n
+    radius = clip_units(rule.radius_micros, min(tensor.e for tensor in tensors))
+    gram = _gram(mixed.rows, tensors)
+    given = Inputs(rule.name, rule.f, rule.keep, mixed.rows, gram, mixed.w, shares, radius, root)
+    numerator, parts, used = apply(given)
+    out_of = max(1, len(used)) if "nnm/1" in rule.pre else 1
+    retained = [(sum(j in mixed.members[i] for i in used), out_of) for j in range(n)]
+    return Outcome(numerator, parts * mixed.w, factors, squares, _peaks(rows, tensors, rule.f), shares, retained)
 
 
 def _factors(rule: Rule, squares: list[int], clip: int) -> list[tuple[int, int]]:
@@ -143,30 +203,6 @@ def _factors(rule: Rule, squares: list[int], clip: int) -> list[tuple[int, int]]
 def _peaks(rows: Rows, tensors: Sequence[Tensor], f: int) -> list[int]:
     largest = [[max(map(abs, part)) for part in _parts(row, tensors)] for row in rows]
     return [sorted(column, reverse=True)[f] for column in zip(*largest, strict=True)]
-
-
-def _apply(rule: Rule, rows: Rows, shares: list[int], tensors: Sequence[Tensor]) -> tuple[list[int], int, list[int]]:
-    """Return numerator, denominator without the mixing's share, and the rows that are used."""
-    n = len(rows)
-    columns = list(zip(*rows, strict=True))
-    if rule.name == "weighted-mean/1":
-        total = [sum(share * q for share, q in zip(shares, column, strict=True)) for column in columns]
-        return total, 2**15, [i for i in range(n) if shares[i]]
-    if rule.name in ("median/1", "trimmed-mean/1"):
-        z = (n - 1) // 2 if rule.name == "median/1" else rule.f
-        return [sum(sorted(column)[z : n - z]) for column in columns], n - 2 * z, list(range(n))
-    keep = 1 if rule.name == "krum/1" else rule.keep or n - rule.f
-    scores = [
-        sum(sorted(_distance(rows[i], rows[j], tensors) for j in range(n) if j != i)[: n - rule.f - 2])
-        for i in range(n)
-    ]
-    best = sorted(range(n), key=lambda i: (scores[i], i))[:keep]
-    return [sum(rows[i][c] for i in best) for c in range(len(columns))], keep, best
-
-
-def _distance(a: list[int], b: list[int], tensors: Sequence[Tensor]) -> int:
-    difference = [p - q for p, q in zip(a, b, strict=True)]
-    return inner(difference, difference, tensors)
 
 
 def next_model(model: list[int], outcome: Outcome, tensors: Sequence[Tensor]) -> tuple[list[int], int]:

@@ -49,7 +49,7 @@ class DifferenceError(AssertionError):
 def begin(document: Rec) -> State:
     """Return the state before block 1."""
     validators, agreed = document.rec("validators"), document.rec("learning")
-    book = Book(bytes(32), validators, 0, document.number("time_ms"), {})
+    book = Book(bytes(32), validators, 0, document.number("time_ms"), bytes(32), {})
     book.write(b"ledger/validators", validators)
     book.write(b"ledger/parameters", document.rec("parameters"))
     for who in agreed.recs("participants"):
@@ -117,7 +117,7 @@ def execute(claimed: Rec, raws: Sequence[bytes], before: State) -> Executed:
     validators = decode("ValidatorSet", before[b"ledger/validators"], 1 << 20)
     parameters = decode("ConsensusParameters", before[b"ledger/parameters"], 1 << 20)
     chain_id, height = claimed.data("chain_id"), claimed.number("height")
-    book = Book(chain_id, validators, height, claimed.number("time_ms"), dict(before))
+    book = Book(chain_id, validators, height, claimed.number("time_ms"), claimed.data("parent_id"), dict(before))
     membership.promote(book)
     book.late = membership.late_sets(book)
     if len(raws) > parameters.number("block_transactions_max"):
@@ -210,7 +210,7 @@ def _check_results(
 
 def recompute(state: State, name: str, count: int, payloads: Mapping[bytes, bytes]) -> Rec:
     """Return the result of a closed round from its payloads, by payload id."""
-    book = Book(bytes(32), decode("ValidatorSet", state[b"ledger/validators"], 1 << 20), 0, 0, state)
+    book = Book(bytes(32), decode("ValidatorSet", state[b"ledger/validators"], 1 << 20), 0, 0, b"", state)
     task, current = book.task(name), book.round(name, count)
     assert task is not None
     spec, base = task.rec("spec"), current.number("base_version")
@@ -228,7 +228,9 @@ def recompute(state: State, name: str, count: int, payloads: Mapping[bytes, byte
     start = _words(payloads[payload_id(held)], "i", words) if isinstance(held, Rec) else [0] * words
     clip = arithmetic.clip_units(spec.number("clip_norm_micros"), min(exponents))
     samples = [update.number("samples") for update in updates]
-    outcome = arithmetic.aggregate(rule_of(spec), tensors, rows, samples, clip)
+    rule, names = rule_of(spec), current.texts("participants")
+    root = names.index(rule.root) if rule.root in names else None
+    outcome = arithmetic.aggregate(rule, tensors, rows, samples, clip, seed=current.data("seed"), root=root)
     new, saturated = arithmetic.next_model(start, outcome, tensors)
     contributions: list[Value] = [
         make(

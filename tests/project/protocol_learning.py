@@ -45,6 +45,7 @@ class Book:
     validators: Rec
     height: int
     time_ms: int
+    parent: bytes
     state: State
     events: list[Rec] = field(default_factory=list)
     late: list[Rec] = field(default_factory=list)
@@ -104,6 +105,9 @@ def rule_of(spec: Rec) -> arithmetic.Rule:
         tuple(rule.texts("pre")),
         rule.number("keep"),
         rule.number("weight_cap_permille"),
+        rule.number("bucket"),
+        rule.number("radius_micros"),
+        rule.text("root"),
     )
 
 
@@ -128,8 +132,12 @@ def sound_task(book: Book, spec: Rec) -> None:
     least = arithmetic.needed(rule)
     detail = f"{rule.name} against {rule.f} liars needs {least} <= updates_min <= updates_max, "
     need(least <= low <= high, "task.unsound", f"{detail}got updates_min {low} and updates_max {high}")
+    limit = arithmetic.most(rule)
+    need(high <= limit, "task.unsound", f"{rule.name} takes at most {limit} updates, got updates_max {high}")
     names = spec.texts("participants")
     need(names == sorted(set(names)), "task.unsound", "participants must be unique and ascending")
+    detail = f"{rule.name} trusts {rule.root}, who is not among the participants"
+    need(not (rule.root and names) or rule.root in names, "task.unsound", detail)
     initial, size = spec.fields["initial_model"], 32 + 4 * words_of(spec.rec("schema"))
     if isinstance(initial, Rec):
         detail = f"the initial model's payload must have {size} bytes, got {initial.number('size')}"
@@ -364,6 +372,7 @@ def open_next(book: Book, task: Rec, exponents: list[Value]) -> None:
         organisations=[],
         version=0,
         reason="",
+        seed=bytes(32),
     )
     book.write_round(opened)
     book.write_task(task.changed(round=count))
@@ -379,13 +388,23 @@ def end_block(book: Book) -> None:
         k, status = len(latest.items("participants")), latest.text("status")
         if status == "open" and (k >= spec.number("updates_max") or (due and k >= spec.number("updates_min"))):
             deadline = book.time_ms + spec.number("aggregate_ms")
-            book.write_round(latest.changed(status="closed", closed_height=book.height, deadline_ms=deadline))
+            seed = round_seed(book, latest)
+            closed = latest.changed(status="closed", closed_height=book.height, deadline_ms=deadline, seed=seed)
+            book.write_round(closed)
             book.say("round.closed", f"{name}/{latest.number('number')}", f"{k} updates")
         elif status == "open" and due:
             fail(book, task, latest, f"{k} updates came in time, {spec.number('updates_min')} were needed")
         elif status == "closed" and due:
             limit = spec.number("aggregate_ms")
             fail(book, task, latest, f"no quorum of validators signed one result within {limit} ms")
+
+
+def round_seed(book: Book, latest: Rec) -> bytes:
+    name, count = latest.text("task").encode(), latest.number("number")
+    place = b"fl/update/" + name + b"/" + number(count) + b"/"
+    updates = [book.sure("UpdateState", place + who.encode()) for who in latest.texts("participants")]
+    transactions = [update.data("transaction") for update in updates]
+    return digest("round-seed", book.parent, name, count.to_bytes(8, "big"), *transactions)
 
 
 def fail(book: Book, task: Rec, latest: Rec, reason: str) -> None:

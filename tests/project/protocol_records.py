@@ -284,9 +284,23 @@ def _schema(schema: Rec) -> None:
 def _rule(rule: Rec) -> None:
     keep, cap = rule.number("keep"), rule.number("weight_cap_permille")
     _demand(None, 0 <= rule.number("f") <= 512, "f of 0..512")
-    _demand(None, rule.texts("pre") in ([], ["arc/1"], ["nnm/1"], ["arc/1", "nnm/1"]), "clipping before mixing")
-    _demand(keep, 0 <= keep <= (1024 if rule.text("rule") == "multi-krum/1" else 0), "keep")
-    _demand(cap, cap == 0 or (2 <= cap <= 1000 and rule.text("rule") == "weighted-mean/1"), "a weight cap")
+    name, pre, f = rule.text("rule"), rule.texts("pre"), rule.number("f")
+    _demand(None, pre[pre[:1] == ["arc/1"] :] in ([], ["nnm/1"], ["bucketing/1"]), "clipping before one mixing")
+    _demand(keep, 0 <= keep <= (1024 if name == "multi-krum/1" else 0), "keep")
+    weighted = name.startswith("weighted-")
+    _demand(cap, cap == 0 or (2 <= cap <= 1000 and weighted), "a weight cap")
+    if weighted and name != "weighted-mean/1":
+        _demand(cap, 2 * f * (2**15 * cap // 1000 if cap else 2**15) < 2**15, "a cap that f rows cannot make half of")
+    bucket, radius, root = rule.number("bucket"), rule.number("radius_micros"), rule.text("root")
+    _demand(bucket, 2 <= bucket <= 16 if "bucketing/1" in pre else bucket == 0, "a bucket")
+    _demand(radius, 1 <= radius < 2**63 if name == "centred-clipping/1" else radius == 0, "a radius")
+    _demand(
+        root,
+        re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", root) is not None if name == "fltrust/1" else root == "",
+        "a root",
+    )
+    _demand(None, not ("bucketing/1" in pre and (weighted or root)), "rows that are told apart are not drawn by lot")
+    _demand(None, not ("nnm/1" in pre and root), "a root that is not mixed")
 
 
 _BESIDE: Final[Mapping[str, Callable[[Rec], None]]] = {

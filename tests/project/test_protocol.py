@@ -180,7 +180,10 @@ def test_the_published_aggregations_hold() -> None:
     for one in rows(vector("aggregation/rounds.json")["rounds"]):
         case = msgspec.convert(one, Aggregated)
         rule, tensors = arithmetic.Rule(*case.spec), [arithmetic.Tensor(*each) for each in case.tensors]
-        outcome = arithmetic.aggregate(rule, tensors, case.updates, case.weights, case.clip_norm)
+        seed = bytes.fromhex(case.seed)
+        outcome = arithmetic.aggregate(
+            rule, tensors, case.updates, case.weights, case.clip_norm, seed=seed, root=case.root
+        )
         assert (outcome.numerator, outcome.denominator) == (case.numerator, case.denominator)
         assert (outcome.retained, outcome.factors, outcome.shares) == (case.retained, case.clip_factors, case.shares)
         assert ([str(square) for square in outcome.squares], outcome.peaks) == (case.norms_squared, case.peaks)
@@ -208,12 +211,14 @@ def test_the_published_chain_replays() -> None:
 class Aggregated(msgspec.Struct):
     """One vector of an aggregation."""
 
-    spec: tuple[str, int, tuple[str, ...], int, int]
+    spec: tuple[str, int, tuple[str, ...], int, int, int, int, str]
     tensors: list[tuple[int, int, int]]
     weights: list[int]
     clip_norm: int
     model: list[int]
     updates: list[list[int]]
+    seed: str
+    root: int | None
     numerator: list[int]
     denominator: int
     retained: list[tuple[int, int]]
@@ -464,6 +469,10 @@ RULES = [
     RuleSpec("trimmed-mean/1", 1, ("arc/1", "nnm/1")),
     RuleSpec("krum/1", 0),
     RuleSpec("multi-krum/1", 0, ("nnm/1",), keep=2),
+    RuleSpec("geometric-median/1", 1, ("arc/1",)),
+    RuleSpec("median/1", 0, ("bucketing/1",), bucket=3),
+    RuleSpec("fltrust/1", 1, root="hungary"),
+    RuleSpec("weighted-trimmed-mean/1", 1, ("nnm/1",), weight_cap_permille=400),
 ]
 
 

@@ -1,0 +1,40 @@
+"""A closed round's inputs, from disk to memory. One law: a payload has exactly the bytes that its schema says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fl.results import AggregationJob, InputError, RoundInputs
+from ledger.payload import SALT_BYTES, PayloadDescriptor
+
+ReadInto = Callable[[PayloadDescriptor, int, memoryview], None]
+"""Fills memory with the bytes of a payload from an offset on; blocks."""
+
+
+def read_inputs(job: AggregationJob, used: RoundInputs | None, read_into: ReadInto) -> RoundInputs:
+    """Return a job's inputs; blocks, for worker threads.
+
+    Args:
+        job: what will be computed.
+        used: of an earlier job: its memory serves again, and a base model that is already in it is not read.
+        read_into: reads payloads that are here.
+
+    Raises:
+        InputError: a payload has another length than the task's schema says.
+        PayloadError: it is not here or damaged.
+    """
+    inputs = RoundInputs(job, used)
+    if job.base.payload is not None and job.base.payload != inputs.holds:
+        inputs.holds = None
+        _require_size(job.base.payload, len(inputs.model))
+        read_into(job.base.payload, 0, inputs.model)
+    for index, update in enumerate(job.updates):
+        row = inputs.row(index)
+        _require_size(update.payload, SALT_BYTES + len(row))
+        read_into(update.payload, SALT_BYTES, row)
+    return inputs
+
+
+def _require_size(payload: PayloadDescriptor, needed: int) -> None:
+    if payload.size != needed:
+        raise InputError(f"payload {payload.id.hex()}: {needed} bytes are needed, it has {payload.size}")
