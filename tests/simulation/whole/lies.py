@@ -77,10 +77,10 @@ class Lie:
     def block(self) -> None:
         """Note that a block was appended."""
 
-    async def serve(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    async def serve(self, peer: int, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Answer a peer's request."""
         process = self.site.process
-        return (503, b"") if process is None else await process.links.serve(method, path, body)
+        return (503, b"") if process is None else await process.links.serve(peer, method, path, body)
 
 
 class ConsensusLie(Lie):
@@ -151,11 +151,11 @@ class Withholder(Lie):
         if isinstance(frame, Announcement):
             self.send(frame.seal.validator, channel, _acknowledge(self.site, Acknowledgement(frame.payload, "ok")))
 
-    async def serve(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    async def serve(self, peer: int, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Have nothing, or something else."""
         if "/peer/payloads/" in path and self.dice.random() < 0.8:
             return self.dice.choice(((404, b""), (503, b""), (200, b"something else"), (200, b"")))
-        return await super().serve(method, path, body)
+        return await super().serve(peer, method, path, body)
 
 
 class Falsifier(Lie):
@@ -259,9 +259,9 @@ class Pretender(Lie):
 class Poisoner(Lie):
     """Gives bad answers to who catches up."""
 
-    async def serve(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    async def serve(self, peer: int, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Answer with other blocks."""
-        status, answer = await super().serve(method, path, body)
+        status, answer = await super().serve(peer, method, path, body)
         if not path.startswith(BLOCKS_PATH) or status != 200:
             return status, (answer[:-1] + b"?" if self.dice.random() < 0.5 else answer)
         blocks = list(decode(answer, BlockRange, bytes_max=1 << 24).blocks)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 
-from node.transport import PeerRefusedError, PeerStatus, PeerUnreachableError
+from node.transport import PeerKey, PeerRefusedError, PeerStatus, PeerUnreachableError
 from node.wire import FRAME_BYTES_MAX, Channel
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ class BulkRequest:
     query: dict[str, str]
     match_info: dict[str, str]
     body: bytes
+    peer: int
+
+    def __getitem__(self, key: object) -> int:
+        """Return who asks."""
+        assert key is PeerKey, f"no route reads {key}"
+        return self.peer
 
     async def read(self) -> bytes:
         """Return the body."""
@@ -112,7 +118,7 @@ class AirLinks:
         answer = await self._request("PUT", peer, path, body)
         return answer[:bytes_max]
 
-    async def serve(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    async def serve(self, peer: int, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Answer a peer's request with the routes that the node's parts have registered."""
         parts = urlsplit(path)
         for resource in self._router.resources():
@@ -121,7 +127,7 @@ class AirLinks:
                 continue
             for route in resource:
                 if route.method == method:
-                    request = BulkRequest(dict(parse_qsl(parts.query)), found, body)
+                    request = BulkRequest(dict(parse_qsl(parts.query)), found, body, peer)
                     try:
                         response = await route.handler(cast("web.Request", request))
                     except web.HTTPException as refusal:
@@ -137,7 +143,7 @@ class AirLinks:
         if takes_s is None or other is None or not other.is_up or not self._can_talk(other):
             raise PeerUnreachableError(peer=str(peer), path=path, reason="no connection")
         assert other.process is not None, "it is up"
-        serving = other.process.spawn(other.lie.serve(method, path, body))
+        serving = other.process.spawn(other.lie.serve(self._index_at(other.process), method, path, body))
         await asyncio.wait([serving])
         await asyncio.sleep(takes_s)
         if serving.cancelled() or serving.exception() is not None or not self._can_talk(other):
@@ -146,6 +152,11 @@ class AirLinks:
         if status != 200:
             raise PeerRefusedError(peer=str(peer), path=path, reason="refused", status=status)
         return answer
+
+    def _index_at(self, process: Process) -> int:
+        """Return the index that this node has in another one's set; past its end when it has none."""
+        members = process.chain.validators.members
+        return next((index for index, one in enumerate(members) if one.name == self._site.name), len(members))
 
     def _site_of(self, name: str) -> Site | None:
         return next((site for site in self._air.sites if site.name == name), None)
