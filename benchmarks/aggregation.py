@@ -12,8 +12,8 @@ interpreter that `--peers-python` names, an environment of their own, since this
 
 With --json the last line is one object: `ratio_vs_flower` and `ratio_vs_byzfl` {rule: {K: ratio}}, of the largest size
 that was measured; `seconds` {d: {rule: {K: all of it}}}; `bandwidth_fraction` {rule: {K: share of the read bandwidth
-measured in the same run}}; `peak_memory_ratio` {K: Flower's peak over ours}; `start`: seconds from a new interpreter to the end
-of a first aggregation, and of the second one.
+measured in the same run}}; `peak_memory_ratio` {K: Flower's peak over ours}; `start`: seconds that a new interpreter
+needs to import, for a first aggregation and for a second.
 """
 
 from __future__ import annotations
