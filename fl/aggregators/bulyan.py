@@ -8,7 +8,8 @@ Minimum n: 4f + 3.
 Source: El Mhamdi, Guerraoui, Rouault, "The Hidden Vulnerability of Distributed Learning in Byzantium", ICML 2018,
 section 4.
 Differs from it in: exact integers and stated ties; one distance matrix serves all choices, of which each updates the
-scores. Flower 1.42 scores all rows once and keeps the theta lowest: it never looks again at who is left.
+scores. Flower 1.42's `server` API chooses alike (but with at least one neighbour); its `serverapp` API scores all rows
+once and keeps the theta lowest.
 Cost: O(n^2 d) for the Gram matrix, O(n^2 log n) for the choices, O(n log n d) for the result: two passes.
 """
 
