@@ -19,6 +19,7 @@ from ledger.digest import Digest
 from ledger.fields import Height
 from ledger.identity import SigningKey
 from ledger.payload import describe
+from ledger.reigns import validators_of
 from ledger.transaction import transaction_id
 from node.core import NO_RECORDER
 from node.recording import FileRecorder, Recorder
@@ -59,7 +60,9 @@ class WholeSimulation:
         self._trace = sha256()
         self._partitions = list(scenario.partitions)
         self._broken: BaseException | None = None
-        self._final: list[Digest] = []
+        self._final: list[tuple[str, Digest]] = []
+        """Who said what last."""
+
         self.payloads: dict[Digest, bytes] = {}
         liars = dict(scenario.liars)
         self.sites: list[Site] = []
@@ -310,17 +313,22 @@ class WholeSimulation:
             if site.process is not None and site.trainer is not None:
                 raw = site.process.within(evaluate, site.process, site.trainer, 1_001)
                 if raw is not None:
-                    self._final.append(transaction_id(raw))
+                    self._final.append((site.name, transaction_id(raw)))
 
     def _is_well(self, models: int) -> bool:
         top = self.chain.height
         return (
             bool(self._final)
-            and self.chain.committed.issuperset(self._final)
+            and self._is_final()
             and (self.chain.models > models or self._is_finished())
             and self.changes.are_done
             and all(site.is_up and site.core.chain.height == top for site in self.honest)
         )
+
+    def _is_final(self) -> bool:
+        """Whether the chain has what was said last, but for those whose institution was voted out meanwhile."""
+        seated = {member.name for member in validators_of(self.chain.state).members}
+        return all(said in self.chain.committed for name, said in self._final if name in seated)
 
     def _is_finished(self) -> bool:
         return present(task_of(self.chain.state, TASK), "the task").status == "finished"
