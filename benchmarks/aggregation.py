@@ -11,9 +11,10 @@ interpreter that `--peers-python` names, an environment of their own, since this
     /tmp/peers/bin/pip install numpy scipy torch torchvision matplotlib seaborn "flwr==1.42.0" "byzfl==0.0.11"
 
 With --json the last line is one object: `ratio_vs_flower` and `ratio_vs_byzfl` {rule: {K: ratio}}, of the largest size
-that was measured; `seconds` {d: {rule: {K: all of it}}}; `bandwidth_fraction` {rule: {K: share of the read bandwidth
-measured in the same run}}; `peak_memory_ratio` {K: Flower's peak over ours}; `start`: seconds that a new interpreter
-needs to import, for a first aggregation and for a second.
+that was measured; `cpu_ratio_vs_flower` and `cpu_ratio_vs_byzfl`, the same of processor seconds of all threads, which
+other work on the machine does not spoil as much; `seconds` {d: {rule: {K: all of it}}}; `bandwidth_fraction` {rule:
+{K: share of the read bandwidth measured in the same run}}; `peak_memory_ratio` {K: Flower's peak over ours}; `start`:
+seconds that a new interpreter needs to import, for a first aggregation and for a second.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import IO, Any, Final
 
 import numpy as np
@@ -72,8 +73,11 @@ class Row:
     numpy_seconds: float | None
     bandwidth_fraction: float
     peak_bytes: int
+    rule_cpu_seconds: float
     flower_seconds: float | None = None
     byzfl_seconds: float | None = None
+    flower_cpu_seconds: float | None = None
+    byzfl_cpu_seconds: float | None = None
     flower_peak_bytes: int | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -88,13 +92,13 @@ def words_of(count: int, size: int) -> Words:
     return np.random.default_rng(SEED).integers(-3000, 3001, (count, size), dtype=np.int16)
 
 
-def fewest(work: Callable[[], object], repeats: int) -> float:
-    """Return the fewest seconds of some repetitions."""
+def fewest(work: Callable[[], object], repeats: int, clock: Callable[[], float] = perf_counter) -> float:
+    """Return the fewest seconds of some repetitions, by a clock of time or of work."""
     best = 1e9
     for _ in range(repeats):
-        began = perf_counter()
+        began = clock()
         work()
-        best = min(best, perf_counter() - began)
+        best = min(best, clock() - began)
     return best
 
 
@@ -210,6 +214,7 @@ def measure(rule: str, words: Words, options: argparse.Namespace, threads: Threa
         numpy_seconds=_numpy_seconds(rule, words, f, options),
         bandwidth_fraction=words.nbytes / seconds / bandwidth,
         peak_bytes=peak,
+        rule_cpu_seconds=fewest(lambda: rule_alone(spec, words, work), options.repeats, process_time),
     )
     theirs = peers.ask(
         {
@@ -226,6 +231,8 @@ def measure(rule: str, words: Words, options: argparse.Namespace, threads: Threa
     )
     row.flower_seconds = min(theirs.get("flower", {}).values(), default=None)
     row.byzfl_seconds = min(theirs.get("byzfl", {}).values(), default=None)
+    row.flower_cpu_seconds = min(theirs.get("flower_cpu", {}).values(), default=None)
+    row.byzfl_cpu_seconds = min(theirs.get("byzfl_cpu", {}).values(), default=None)
     row.flower_peak_bytes = theirs.get("flower_peak_bytes")
     row.notes = [f"{key}: {value}" for key, value in theirs.items() if key.endswith("missing")]
     return row
@@ -272,6 +279,8 @@ def summary(rows: list[Row], start: dict[str, float]) -> dict[str, Any]:
     return {
         "ratio_vs_flower": ratios("flower_seconds"),
         "ratio_vs_byzfl": ratios("byzfl_seconds"),
+        "cpu_ratio_vs_flower": ratios("flower_cpu_seconds", "rule_cpu_seconds"),
+        "cpu_ratio_vs_byzfl": ratios("byzfl_cpu_seconds", "rule_cpu_seconds"),
         "ratio_vs_numpy": ratios("numpy_seconds"),
         "round_ratio_vs_flower": ratios("flower_seconds", "round_seconds"),
         "bandwidth_fraction": {
@@ -298,6 +307,9 @@ def _seconds(rows: list[Row]) -> dict[str, dict[str, dict[str, float | None]]]:
             "numpy": row.numpy_seconds,
             "flower": row.flower_seconds,
             "byzfl": row.byzfl_seconds,
+            "rule_cpu": row.rule_cpu_seconds,
+            "flower_cpu": row.flower_cpu_seconds,
+            "byzfl_cpu": row.byzfl_cpu_seconds,
         }
     return found
 
@@ -325,7 +337,7 @@ def main() -> None:
     options = arguments()
     peers, rows = Peers(options.peers_python), []
     heads = "".join(f"{name:>9}" for name in ("numpy", "Flower", "ByzFL"))
-    print(f"{'rule':18}{'K':>5}{'d':>11}{'rule ms':>10}{'round ms':>10}{heads}  of bandwidth")
+    print(f"{'rule':18}{'K':>5}{'d':>11}{'rule ms':>10}{'round ms':>10}{heads}  read  rule CPU  Flower, ByzFL by CPU")
     with ThreadPoolExecutor(options.threads) as threads:
         for size in options.sizes:
             for count in options.participants:
@@ -343,7 +355,10 @@ def _line(row: Row) -> str:
     theirs = [row.numpy_seconds, row.flower_seconds, row.byzfl_seconds]
     ratios = [f"{'-' if one is None else f'{one / row.rule_seconds:.1f}x':>9}" for one in theirs]
     ours = f"{row.rule_seconds * 1e3:10.2f}{row.round_seconds * 1e3:10.2f}"
-    return f"{row.rule:18}{row.K:5}{row.d:11}{ours}{''.join(ratios)}  {row.bandwidth_fraction:.0%}"
+    cpu = [row.flower_cpu_seconds, row.byzfl_cpu_seconds]
+    by_cpu = " ".join("-" if one is None else f"{one / row.rule_cpu_seconds:.0f}x" for one in cpu)
+    shown = f"{row.bandwidth_fraction:6.0%}{row.rule_cpu_seconds * 1e3:10.2f}  {by_cpu}"
+    return f"{row.rule:18}{row.K:5}{row.d:11}{ours}{''.join(ratios)}{shown}"
 
 
 if __name__ == "__main__":
