@@ -68,24 +68,22 @@ def require_own_keys(
     name = config.node.name
     everybody = (*validators.members, *document.validators.members)
     own = next((member for member in everybody if member.name == name), None)
-    held = {key.public_key, transport_key.public_key}
-    others = [
-        member for member in everybody if member.name != name and held & {member.public_key, member.transport_key}
-    ]
-    if others:
-        known = ", ".join(sorted({member.name for member in everybody}))
-        message = f"there is no validator {name} with these keys, they are {others[0].name}'s: known are {known}"
-        raise WrongKeyError(f"{message}; set [node] name")
+    found = ((config.keys.validator, key.public_key), (config.keys.transport, transport_key.public_key))
+    for path, held in found:
+        owner = next((member.name for member in everybody if held in _keys((member,)) and member.name != name), None)
+        if owner is not None:
+            known = ", ".join(sorted({member.name for member in everybody}))
+            message = (
+                f"{path} holds a key of {owner}, one for {name} is needed: put it there, or set [node] name to one"
+            )
+            raise WrongKeyError(f"{message} of {known}")
     if own is None:
         log.warning("node.newcomer", name=name, note="looks on until the consortium has voted for it")
         return
-    for path, found, needed in (
-        (config.keys.validator, key.public_key, own.public_key),
-        (config.keys.transport, transport_key.public_key, own.transport_key),
-    ):
-        if found != needed:
+    for (path, held), needed in zip(found, (own.public_key, own.transport_key), strict=True):
+        if held != needed:
             source = "the chain" if own in validators.members else "the genesis document"
-            raise WrongKeyError(f"{path} holds key {found.hex()}, {source} names {needed.hex()} for {name}")
+            raise WrongKeyError(f"{path} holds key {held.hex()}, {source} names {needed.hex()} for {name}")
 
 
 def _is_seated(path: Path, validators: ValidatorSet) -> bool:

@@ -101,5 +101,5 @@ def test_unknown_keys_are_a_newcomers_and_anothers_keys_are_a_mistake(local: Loc
     require_own_keys(stranger, local.document, local.document.validators, new_key(), new_key())
 
     held = (read_key(config.keys.validator), read_key(config.keys.transport))
-    with pytest.raises(WrongKeyError, match="they are cleveland's"):
+    with pytest.raises(WrongKeyError, match="a key of cleveland, one for basel is needed"):
         require_own_keys(stranger, local.document, local.document.validators, *held)
