@@ -124,9 +124,11 @@ class BulkClient:
         return _Connection(self._context, address, self._name, self._key, self._limits)
 
     def _put_back(self, connection: _Connection) -> None:
-        if connection.is_open:
+        if connection.is_open and not self._closed:
             connection.idle_since_s = monotonic()
             self._idle.append(connection)
+        else:
+            connection.close()
 
 
 class _Connection:

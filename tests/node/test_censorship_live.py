@@ -77,7 +77,9 @@ async def test_the_second_primary_that_passes_a_transaction_over_loses_its_view_
         receipt = await consortium.receipt(nodes[0], wanted)
 
         assert receipt.accepted
-        assert nodes[0].chain.height == 2
+        found = nodes[0].store.transaction(wanted)
+        assert found is not None
+        assert found.height == 2
         certified = nodes[0].store.certified_block(Height(2))
         assert certified is not None
         assert certified.certificate.view == 1, "the honest primary of the next view took it in"
