@@ -89,8 +89,10 @@ def _doubled(certificate: QuorumCertificate) -> QuorumCertificate:
 async def _endless(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()
     await response.prepare(request)
-    while True:
+    while request.transport is not None and not request.transport.is_closing():
         await response.write(bytes(1 << 18))
+        await asyncio.sleep(0)  # a write may not wait, and this node goes on voting
+    return response
 
 
 if __name__ == "__main__":
