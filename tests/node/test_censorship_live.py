@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
+import pytest
+
 from fl.records import EvaluationReport
 from genesis.local import LocalPlan, make_local
 from ledger.application import StateReader
