@@ -120,7 +120,7 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"it did not come to an end within {SECONDS_MAX:.0f} s")
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks at other processes
 
 
 def main() -> None:

@@ -90,12 +90,15 @@ class Overlooked:
         self._passed_over: dict[Digest, int] = {}
 
     def look(self, state: StateReader) -> None:
-        """Note what waits and forget what does not any more; call often, since it looks now and then only.
+        """Note what waits and forget what does not any more; call often; in a busy pool it looks now and then only.
 
         At most `TO_PRIMARY_MAX` transactions are known at a time.
         """
         now = self._monotonic_s()
-        if now < self._looked_s + LOOKS_EVERY_SECONDS:
+        is_busy = (
+            len(self._mempool) > TO_PRIMARY_MAX
+        )  # then there is another call soon; in a quiet pool there may be none
+        if is_busy and now < self._looked_s + LOOKS_EVERY_SECONDS:
             return
         self._looked_s = now
         waiting = [transaction_id(raw) for raw in self._mempool.heads(state, TO_PRIMARY_MAX)]

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
-import pytest
-
 from fl.records import EvaluationReport
 from genesis.local import LocalPlan, make_local
 from ledger.application import StateReader
@@ -53,7 +51,6 @@ async def everywhere(nodes: Sequence[Node], identity: Digest) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.soak
 async def test_the_second_primary_that_passes_a_transaction_over_loses_its_view_at_once(tmp_path: Path) -> None:
     """Height 1 and 2 belong to censors. Without R10 the transaction would wait for height 3, which nobody begins."""
     plan = LocalPlan(NAMES, NAMES, (heart_task(),), parameters=PARAMETERS)
