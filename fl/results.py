@@ -197,20 +197,7 @@ def compute_in_place(inputs: RoundInputs, work: Work = IN_TURN) -> ComputedModel
     job = inputs.job
     schema, exponents = job.spec.schema, job.round.exponents
     segments = schema.segments(exponents)
-    try:
-        decision = decide(
-            job.spec.rule,
-            inputs.words.astype(np.int16, copy=False),
-            [update.samples for update in job.updates],
-            segments,
-            clip_norm=clip_norm_in_units(job.spec.clip_norm_micros, exponents),
-            seed=job.round.seed,
-            root=job.root,
-            work=work,
-        )
-    except UpdateRangeError as error:
-        message = f"update of {job.updates[error.row].participant}: {error}, though a quorum acknowledged it"
-        raise InputError(message) from error
+    decision = decision_of(job, inputs.words, work)
     inputs.holds = None
     saturated = _advance(inputs, decision, segments)
     hashes = chunk_hashes(inputs.model)
@@ -226,6 +213,34 @@ def compute_in_place(inputs: RoundInputs, work: Work = IN_TURN) -> ComputedModel
         contributions=tuple(_contributions(job, decision)),
     )
     return ComputedModel(result, b"".join(hashes))
+
+
+def decision_of(job: AggregationJob, words: NDArray[np.int16], work: Work = IN_TURN) -> Decision:
+    """Let the task's rule decide about a round's updates.
+
+    Args:
+        job: the round.
+        words: shape (n, d), in the order of `job.updates`.
+        work: how the passes are carried out; the decision is the same.
+
+    Raises:
+        InputError: words are out of range.
+        AggregationError: too few updates for the rule.
+    """
+    try:
+        return decide(
+            job.spec.rule,
+            words.astype(np.int16, copy=False),
+            [update.samples for update in job.updates],
+            job.spec.schema.segments(job.round.exponents),
+            clip_norm=clip_norm_in_units(job.spec.clip_norm_micros, job.round.exponents),
+            seed=job.round.seed,
+            root=job.root,
+            work=work,
+        )
+    except UpdateRangeError as error:
+        message = f"update of {job.updates[error.row].participant}: {error}, though a quorum acknowledged it"
+        raise InputError(message) from error
 
 
 def model_words(payload: bytes | None, schema: ModelSchema) -> NDArray[np.int32]:

@@ -42,6 +42,7 @@ from foedus.client.wire import Wire
 from ledger.identity import SigningKey
 from ledger.payload import SALT_BYTES
 from node.api.answers import BlockAnswer, BlocksAnswer, RoundsAnswer, SubmittedAnswer, TransactionsAnswer
+from node.api.report_answers import RoundReportAnswer
 from node.view import NodeStatus
 
 Model = dict[str, NDArray[np.float32]]
@@ -154,6 +155,17 @@ class Session:
             await self._wire.answer(
                 f"/v1/tasks/{name}/rounds?limit=1&wait_after={offered}&timeout={POLL_SECONDS}", RoundsAnswer
             )
+
+    async def round_report(self, number: int | str = "latest") -> RoundReportAnswer:
+        """Return why a certified round of the task came out as it did; needs a participant's key or a token.
+
+        It is what the node computed from the updates' words; `foedus audit --report` computes the same offline.
+
+        Raises:
+            NodeRefusedError: it is not certified, or the node has not all of its words.
+        """
+        path = f"/v1/tasks/{self._named}/rounds/{number}/report"
+        return await self._wire.answer(path, RoundReportAnswer, signed=self._key is not None)
 
     async def evaluate(self, metrics: Mapping[str, float], *, samples: int, version: int | None = None) -> None:
         """Report figures of a model version (the latest when None) on this participant's held-out data.

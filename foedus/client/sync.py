@@ -23,6 +23,7 @@ from foedus.client.updates import Arrays
 from foedus.client.wire import PATIENCE_SECONDS_DEFAULT
 from ledger.identity import SigningKey
 from node.api.answers import BlockAnswer, BlocksAnswer, TransactionsAnswer
+from node.api.report_answers import RoundReportAnswer
 from node.view import NodeStatus
 
 ResultT = TypeVar("ResultT")
@@ -98,6 +99,10 @@ class Session:
         finally:
             if not self._loop.is_closed():
                 self._run(rounds.aclose())
+
+    def round_report(self, number: int | str = "latest") -> RoundReportAnswer:
+        """Return why a certified round came out as it did; needs a participant's key or a token."""
+        return self._run(self._session.round_report(number))
 
     def evaluate(self, metrics: Mapping[str, float], *, samples: int, version: int | None = None) -> None:
         """Report figures of a model version (the latest when None) on this participant's held-out data.

@@ -33,6 +33,7 @@ from node.api import (
     participants,
     payloads,
     proofs,
+    reports,
     rounds,
     state,
     status,
@@ -68,6 +69,7 @@ RESOURCES: Final = (
     tasks,
     rounds,
     updates,
+    reports,
     models,
     model_files,
     evaluations,
@@ -164,6 +166,7 @@ class ApiServer:
     async def stop(self) -> None:
         """Answer those who wait and close all connections."""
         self._app[CLOSING].set()
+        await self._app[reports.DESK].close()
         await self._door.close()
         await self._runner.cleanup()
         self._door.abort()
@@ -178,6 +181,7 @@ def make_application(
     app[RULES] = rules or Rules("open" if loopback_only else "token", None)
     app[VIEW] = view
     app[CLOSING] = asyncio.Event()
+    app[reports.DESK] = reports.ReportDesk()
     app[health.METRICS] = metrics
     app[events.STREAMS] = asyncio.Semaphore(events.STREAMS_MAX)
     app[payloads.UPLOADS] = asyncio.Semaphore(payloads.UPLOADS_MAX)
