@@ -60,8 +60,8 @@ def length(micros: int) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """Return a part as whole per cent."""
-    return f"{100 * part / whole:.0f} %" if whole else ""
+    """Return a part as whole per cent, rounded towards zero as the sentences do."""
+    return f"{int(100 * part / whole)} %" if whole else ""
 
 
 def last_rounds(one: UpdateReportAnswer, report: RoundReportAnswer) -> str:
