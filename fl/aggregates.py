@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from fl.incentives import pots
 from fl.records import AggregateClaim, ModelState, RoundResult, RoundState, TaskState
 from fl.rounds import finish, open_next
 from fl.state import model_key, present, result_key, round_key, round_of, task_key, task_of, write
@@ -56,9 +57,10 @@ def certify(state: Overlay, context: BlockContext, sender: bytes, claim: Aggrega
     advanced = msgspec.structs.replace(task, version=version, certified=task.certified + 1)
     write(state, task_key(closed.task), advanced)
     event = Event("round.certified", f"{closed.task}/{closed.number}", f"model {version}")
+    paid = pots.settle(state, context, task, result, closed)
     if advanced.certified >= task.spec.rounds:
-        return (event, *finish(state, advanced))
-    return (event, *open_next(state, context, advanced, result.exponents))
+        return (event, *paid, *finish(state, advanced))
+    return (event, *paid, *open_next(state, context, advanced, result.exponents))
 
 
 def check(
@@ -78,6 +80,7 @@ def check(
     if task is None or closed is None or closed.number != result.round or closed.status != "closed":
         raise RefusalError("aggregate.not_closed", f"{result.task}/{result.round} is not waiting for its result")
     _require_same_input(task, closed, result)
+    pots.require_matrix(state, closed, result)
     try:
         verify_statements(_DOMAIN, context.chain_id, context.validators, _message(result), claim.seals)
     except CertificateError as error:

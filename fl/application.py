@@ -12,6 +12,9 @@
 | `validator.attest` | `SyncAttestation` | a validator | `fl.membership.proposals` |
 | `validator.rotate` | `KeyRotation` | an officer of the validator | `fl.membership.rotation` |
 | `evidence` | `EvidenceReport` | a validator or participant | `fl.membership.evidence` |
+| `reward.fund` | `RewardFunding` | an officer | `fl.incentives.payments` |
+| `reward.transfer` | `RewardTransfer` | an officer | `fl.incentives.payments` |
+| `reward.redeem` | `RewardRedemption` | an officer | `fl.incentives.payments` |
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from fl import aggregates, evaluations, rounds, tasks, updates
+from fl.incentives import payments
+from fl.incentives.accounts import is_conserved
+from fl.incentives.records import RewardFunding, RewardRedemption, RewardTransfer
 from fl.membership import block_end, evidence, proposals, rotation
 from fl.membership.records import Approval, EvidenceReport, KeyRotation, Proposal, SyncAttestation
 from fl.records import (
@@ -48,6 +54,9 @@ GOVERNANCE_APPROVE: Final = "governance.approve"
 VALIDATOR_ATTEST: Final = "validator.attest"
 VALIDATOR_ROTATE: Final = "validator.rotate"
 EVIDENCE: Final = "evidence"
+REWARD_FUND: Final = "reward.fund"
+REWARD_TRANSFER: Final = "reward.transfer"
+REWARD_REDEEM: Final = "reward.redeem"
 _QUEUED: Final[dict[str, type[Record]]] = {
     UPDATE: UpdateSubmission,
     EVALUATION: EvaluationReport,
@@ -58,6 +67,9 @@ _QUEUED: Final[dict[str, type[Record]]] = {
     VALIDATOR_ATTEST: SyncAttestation,
     VALIDATOR_ROTATE: KeyRotation,
     EVIDENCE: EvidenceReport,
+    REWARD_FUND: RewardFunding,
+    REWARD_TRANSFER: RewardTransfer,
+    REWARD_REDEEM: RewardRedemption,
 }
 _BY_VALIDATORS: Final = frozenset({AGGREGATE, VALIDATOR_ATTEST, EVIDENCE})
 """Kinds whose sender may be a validator's own key."""
@@ -107,17 +119,32 @@ class FederatedLearning:
             case "task.approve":
                 approval = _payload(transaction, TaskApproval)
                 return tasks.approve(state, context, _sender(state, transaction), approval)
+            case "reward.fund" | "reward.transfer" | "reward.redeem":
+                return _execute_payment(state, context, transaction)
             case _:
                 return _execute_membership(state, context, transaction)
 
     def end_block(self, state: Overlay, context: BlockContext) -> tuple[Event, ...]:
-        """Close and fail rounds whose time has come; count votes and change seats."""
-        return (*rounds.end_block(state, context), *block_end.end_block(state, context))
+        """Close and fail rounds whose time has come; count votes and change seats; see that no credit is lost."""
+        events = (*rounds.end_block(state, context), *block_end.end_block(state, context))
+        assert is_conserved(state), "credits only move"
+        return events
 
     def due_ms(self, state: StateReader) -> int | None:
         """Time of the earliest deadline of a round or a proposal; the past when a decided change waits for a block."""
         due = [moment for moment in (rounds.due_ms(state), block_end.due_ms(state)) if moment is not None]
         return min(due, default=None)
+
+
+def _execute_payment(state: Overlay, context: BlockContext, transaction: Transaction) -> tuple[Event, ...]:
+    officer = _sender(state, transaction)
+    match transaction.kind:
+        case "reward.fund":
+            return payments.fund(state, context, officer, _payload(transaction, RewardFunding))
+        case "reward.transfer":
+            return payments.transfer(state, context, officer, _payload(transaction, RewardTransfer))
+        case _:
+            return payments.redeem(state, context, officer, _payload(transaction, RewardRedemption))
 
 
 def _execute_membership(state: Overlay, context: BlockContext, transaction: Transaction) -> tuple[Event, ...]:

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from fl.aggregators import RuleSpec
+from fl.incentives.matrix import GramMatrix
 from fl.schema import ModelSchema
 from ledger.certificate import Seal
 from ledger.codec import Record, encode
@@ -158,6 +159,9 @@ class RoundResult(Record):
 
     contributions: Annotated[tuple[Contribution, ...], Meta(max_length=PARTICIPANTS_MAX)]
     """One an update, ascending by participant."""
+
+    matrix: GramMatrix | None
+    """What the round is paid by; None when it is not paid for."""
 
     @property
     def digest(self) -> Digest:

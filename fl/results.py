@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from fl.aggregates import latest_closed
 from fl.aggregators import IN_TURN, Decision, LastPass, UpdateRangeError, Work, clip_norm_in_units, decide
+from fl.aggregators.clip import WHOLE
+from fl.aggregators.gram import gram_matrix
+from fl.aggregators.rows import Rows
 from fl.grid import MODEL_WORD_BYTES, GridError, add_aggregate, model_from_bytes, model_shift, next_exponents
+from fl.incentives.matrix import GramMatrix, matrix_of
+from fl.incentives.past import global_updates
+from fl.incentives.state import stake_of
 from fl.records import AggregateClaim, Contribution, ModelState, RoundResult, RoundState, TaskSpec, UpdateState
 from fl.schema import ModelSchema, Segment
 from fl.state import active_tasks, model_of, present, round_of, task_of, update_of
@@ -46,11 +52,17 @@ class AggregationJob:
     updates: tuple[UpdateState, ...]
     """Ascending by participant."""
 
+    earlier: tuple[ModelState, ...] = ()
+    """Of a round that is paid for: the models before the base, the latest first."""
+
+    is_paid: bool = False
+    """Whether the result brings a Gram matrix."""
+
     @property
     def payloads(self) -> tuple[PayloadDescriptor, ...]:
-        """The bytes that the result follows from: the base model's, unless it is all zeros, and each update's."""
-        base = () if self.base.payload is None else (self.base.payload,)
-        return (*base, *(update.payload for update in self.updates))
+        """The bytes that the result follows from: of the base and earlier models but all zeros, and of each update."""
+        models = (model.payload for model in (self.base, *self.earlier) if model.payload is not None)
+        return (*models, *(update.payload for update in self.updates))
 
     @property
     def root(self) -> int | None:
@@ -83,7 +95,12 @@ def job_of(state: StateReader, closed: RoundState) -> AggregationJob:
         present(update_of(state, closed.task, closed.number, name), "an update in a round")
         for name in closed.participants
     )
-    return AggregationJob(task.spec, closed, base, updates)
+    staked = stake_of(state, closed.task, closed.number)
+    earlier = tuple(
+        present(model_of(state, closed.task, closed.base_version - back), "a model before the base")
+        for back in range(1, (0 if staked is None else staked.past) + 1)
+    )
+    return AggregationJob(task.spec, closed, base, updates, earlier, staked is not None)
 
 
 def producing_job(state: StateReader, model: ModelState) -> AggregationJob | None:
@@ -104,13 +121,19 @@ def claimed_results(transactions: Sequence[bytes]) -> Iterator[RoundResult]:
             continue  # what does not decode is refused by execution and claims nothing
 
 
-def compute(job: AggregationJob, base_payload: bytes | None, update_payloads: Sequence[bytes]) -> ComputedRound:
+def compute(
+    job: AggregationJob,
+    base_payload: bytes | None,
+    update_payloads: Sequence[bytes],
+    earlier_payloads: Sequence[bytes | None] = (),
+) -> ComputedRound:
     """Aggregate a closed round.
 
     Args:
         job: the round and its inputs' names.
         base_payload: salt and int32 words of the base model; None when the job's base is all zeros.
         update_payloads: salt and int16 words of each update, in the order of `job.updates`.
+        earlier_payloads: as `base_payload`, of each of `job.earlier`.
 
     Raises:
         InputError: a payload has the wrong length or words out of range.
@@ -131,6 +154,11 @@ def compute(job: AggregationJob, base_payload: bytes | None, update_payloads: Se
             needed = inputs.row(row).nbytes + SALT_BYTES
             raise InputError(f"update of {update.participant}: {needed} bytes are needed, got {len(payload)}")
         inputs.row(row)[:] = memoryview(payload)[SALT_BYTES:]
+    if len(earlier_payloads) != len(job.earlier):
+        message = f"round {job.round.number} is paid for and needs {len(job.earlier)} models before the base, "
+        raise InputError(f"{message}got {len(earlier_payloads)}")
+    earlier = [model_words(payload, job.spec.schema) for payload in earlier_payloads]
+    inputs.write_past(slice(0, job.spec.schema.size), earlier)
     computed = compute_in_place(inputs)
     return ComputedRound(computed.result, bytes(inputs.model))
 
@@ -147,12 +175,14 @@ class RoundInputs:
                 pages cost more than the sums. A model that it holds and that is this job's base stays.
         """
         size = job.spec.schema.size
+        shape = (len(job.updates) + len(job.earlier), size)
         self.job: Final = job
-        self.words: Final[NDArray[np.int16]] = (
-            used.words
-            if used is not None and used.words.shape == (len(job.updates), size)
-            else np.empty((len(job.updates), size), dtype="<i2")
+        self.rows: Final[NDArray[np.int16]] = (
+            used.rows if used is not None and used.rows.shape == shape else np.empty(shape, dtype="<i2")
         )
+        """Shape (n + h, d): the updates' words, then the past global updates on the same grid (`write_past`)."""
+
+        self.words: Final[NDArray[np.int16]] = self.rows[: len(job.updates)]
         """Shape (n, d): the updates' words, in the order of `job.updates`."""
 
         model_bytes = SALT_BYTES + MODEL_WORD_BYTES * size
@@ -172,6 +202,18 @@ class RoundInputs:
     def row(self, index: int) -> memoryview:
         """Return where the body of one update goes, as bytes."""
         return memoryview(self.words[index]).cast("B")
+
+    def write_past(self, place: slice, earlier: Sequence[NDArray[np.int32]]) -> None:
+        """Write some columns of the past global updates; the base model is there.
+
+        Args:
+            place: which columns.
+            earlier: these words of each of `job.earlier`, shape (c,).
+        """
+        base = np.frombuffer(self.model, "<i4", offset=SALT_BYTES)[place].astype(np.int32, copy=False)
+        schema, exponents = self.job.spec.schema, self.job.round.exponents
+        for row, words in enumerate(global_updates([base, *earlier], place, schema, exponents), len(self.words)):
+            self.rows[row, place] = words
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +253,7 @@ def compute_in_place(inputs: RoundInputs, work: Work = IN_TURN) -> ComputedModel
         peaks=tuple(decision.peaks),
         saturated=saturated,
         contributions=tuple(_contributions(job, decision)),
+        matrix=_matrix(inputs, schema.segments(exponents), work) if job.is_paid else None,
     )
     return ComputedModel(result, b"".join(hashes))
 
@@ -286,6 +329,12 @@ def _require_base(job: AggregationJob, payload: bytes | None) -> None:
     if (payload is None) != (job.base.payload is None):
         message = f"round {job.round.number}: the base model's payload must be given exactly when it is not all zeros"
         raise InputError(message)
+
+
+def _matrix(inputs: RoundInputs, segments: tuple[Segment, ...], work: Work) -> GramMatrix:
+    whole = inputs.rows.astype(np.int16, copy=False)
+    rows = Rows(whole, (WHOLE,) * len(whole), segments, work)
+    return matrix_of(gram_matrix(rows), len(inputs.job.earlier))
 
 
 def _contributions(job: AggregationJob, decision: Decision) -> Iterator[Contribution]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from fl.incentives import pots
 from fl.records import ActiveTasks, ModelState, RoundState, TaskSpec, TaskState
 from fl.state import (
     ACTIVE_TASKS_KEY,
@@ -69,7 +70,7 @@ def finish(state: Overlay, task: TaskState) -> tuple[Event, ...]:
     write(state, task_key(task.spec.id), msgspec.structs.replace(task, status="finished"))
     remaining = tuple(name for name in active_tasks(state) if name != task.spec.id)
     write(state, ACTIVE_TASKS_KEY, ActiveTasks(remaining))
-    return (Event("task.finished", task.spec.id, f"version {task.version}"),)
+    return (Event("task.finished", task.spec.id, f"version {task.version}"), *pots.close(state, task))
 
 
 def end_block(state: Overlay, context: BlockContext) -> tuple[Event, ...]:
@@ -116,7 +117,8 @@ def _close(state: Overlay, context: BlockContext, task: TaskState, latest: Round
         seed=_seed(state, context, latest),
     )
     write(state, round_key(latest.task, latest.number), closed)
-    return (Event("round.closed", f"{latest.task}/{latest.number}", f"{len(latest.participants)} updates"),)
+    event = Event("round.closed", f"{latest.task}/{latest.number}", f"{len(latest.participants)} updates")
+    return (event, *pots.stake(state, task, closed))
 
 
 def _seed(state: StateReader, context: BlockContext, closed: RoundState) -> Digest:
@@ -137,5 +139,6 @@ def _seed(state: StateReader, context: BlockContext, closed: RoundState) -> Dige
 def _fail(state: Overlay, context: BlockContext, task: TaskState, latest: RoundState, reason: str) -> tuple[Event, ...]:
     failed = msgspec.structs.replace(latest, status="failed", deadline_ms=0, reason=reason)
     write(state, round_key(latest.task, latest.number), failed)
+    pots.give_back(state, failed)
     event = Event("round.failed", f"{latest.task}/{latest.number}", reason)
     return (event, *open_next(state, context, task, latest.exponents))

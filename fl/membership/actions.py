@@ -5,6 +5,7 @@
 | `AddMember` | all | f + 1 validators that saw its node in sync | its participants are registered, its node gets a seat |
 | `RemoveMember` | all but the subject | nothing | its seat is taken, its participants are no longer registered |
 | `ReplaceKeys` | all but the subject | `REPLACEMENT_DELAY_MS`, in which the old key can object by rotating | its seat goes to the new keys |
+| `IssueCredits`, `GrantCredits` | all | nothing | an organisation gets new credits, or the treasury's (`fl.incentives`) |
 | `ReinstateMember` | all but the subject | f + 1 validators that saw its node in sync | it gets its seat back, and its past is forgiven |
 
 `proposals` knows none of them: whatever else a consortium decides by vote goes through the same steps.
@@ -16,6 +17,8 @@ from typing import Final, assert_never
 
 import msgspec
 
+from fl.incentives import grants
+from fl.incentives.records import GrantCredits, IssueCredits
 from fl.membership import seats
 from fl.membership.cards import are_proven, card_faults
 from fl.membership.records import Action, AddMember, ReinstateMember, RemoveMember, ReplaceKeys, Standing
@@ -45,7 +48,7 @@ REPLACEMENT_DELAY_MS: Final = 3_600_000
 def subject_of(action: Action) -> str | None:
     """Return the organisation that has no vote on it, since it is about itself; None when all vote."""
     match action:
-        case AddMember():
+        case AddMember() | IssueCredits() | GrantCredits():
             return None
         case RemoveMember(name) | ReinstateMember(name):
             return name
@@ -68,7 +71,7 @@ def newcomer(state: StateReader, action: Action) -> Validator | None:
         case ReinstateMember(name):
             suspension = suspension_of(state, name)
             return None if suspension is None or seats.still_sits(state, suspension) else suspension.validator
-        case RemoveMember() | ReplaceKeys():
+        case RemoveMember() | ReplaceKeys() | IssueCredits() | GrantCredits():
             return None
         case _:
             assert_never(action)
@@ -90,6 +93,8 @@ def changes_nothing(state: StateReader, action: Action) -> bool:
             return _sits_or_sat(state, validator.name) == validator
         case ReinstateMember(name):
             return suspension_of(state, name) is None
+        case IssueCredits() | GrantCredits():
+            return False
         case _:
             assert_never(action)
 
@@ -115,6 +120,8 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
             suspension = suspension_of(state, name)
             assert suspension is not None, "else it would change nothing"
             _require_fit(state, name, suspension.validator)
+        case IssueCredits() | GrantCredits():
+            grants.require_possible(state, action)
         case _:
             assert_never(action)
 
@@ -140,6 +147,8 @@ def enact(state: Overlay, context: BlockContext, action: Action) -> None:
             forgiven = Standing(standing_of(state, name).offences, context.height)
             write(state, standing_key(name), forgiven)
             seats.change_seat(state, name, suspension.validator)
+        case IssueCredits() | GrantCredits():
+            grants.enact(state, context, action)
         case _:
             assert_never(action)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta
 
+from fl.incentives.records import GrantCredits, IssueCredits
 from fl.membership.cards import KeyProof, MemberCard
 from ledger.codec import Record, encode
 from ledger.digest import Digest, digest
@@ -55,7 +56,7 @@ class ReinstateMember(Record, frozen=True, tag="reinstate-member"):
     name: NameField
 
 
-Action: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember
+Action: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember | IssueCredits | GrantCredits
 
 # Payloads of transactions
 

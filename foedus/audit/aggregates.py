@@ -110,8 +110,11 @@ class AggregateAuditor:
             if payload is None:
                 return None
             updates.append(payload)
+        earlier = [None if one.payload is None else self._readable(one.payload) for one in job.earlier]
+        if any(words is None and one.payload is not None for words, one in zip(earlier, job.earlier, strict=True)):
+            return None
         try:
-            return compute(job, base, updates)
+            return compute(job, base, updates, earlier)
         except (InputError, AggregationError) as error:
             self._differ(Difference("aggregate", f"cannot be computed from its inputs: {error}"), place)
             return None

@@ -6,8 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from fl.explanation import RoundGeometry, measure
+from fl.results import AggregationJob
 from node.api import reports
 from node.api.report_answers import RoundReportAnswer
 from node.tokens import new_token
@@ -81,8 +85,12 @@ async def test_what_is_too_large_is_refused_before_anything_is_read(
 
 async def test_a_report_is_computed_once_however_many_ask(trained: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
-    inner = reports.measure
-    monkeypatch.setattr(reports, "measure", lambda *given: (measured.append(1), inner(*given))[1])
+
+    def counting(job: AggregationJob, words: NDArray[np.int16]) -> RoundGeometry:
+        measured.append(job)
+        return measure(job, words)
+
+    monkeypatch.setattr(reports, "measure", counting)
 
     replies = await asyncio.gather(*(trained.ask("GET", PATH, key=TRAINER_KEYS["alpha"]) for _ in range(8)))
 

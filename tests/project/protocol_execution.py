@@ -13,6 +13,7 @@ from math import isqrt, prod
 
 from tests.project import protocol_arithmetic as arithmetic
 from tests.project import protocol_evidence as evidence
+from tests.project import protocol_incentives as incentives
 from tests.project import protocol_learning as learning
 from tests.project import protocol_membership as membership
 from tests.project.protocol_learning import Book, Refusal, State, number, rule_of, words_of
@@ -39,6 +40,9 @@ PAYLOADS = {
     "validator.attest": "SyncAttestation",
     "validator.rotate": "KeyRotation",
     "evidence": "EvidenceReport",
+    "reward.fund": "RewardFunding",
+    "reward.transfer": "RewardTransfer",
+    "reward.redeem": "RewardRedemption",
 }
 
 
@@ -99,6 +103,8 @@ def carry_out(book: Book, transaction: Rec, identity: bytes) -> None:
             membership.approve(book, who, payload)
         case "validator.rotate":
             membership.rotate(book, who, payload)
+        case "reward.fund" | "reward.transfer" | "reward.redeem":
+            incentives.carry_out(book, who, kind, payload)
         case _:
             evidence.report(book, payload, identity)
 
@@ -224,8 +230,7 @@ def recompute(state: State, name: str, count: int, payloads: Mapping[bytes, byte
     model = book.sure("ModelState", b"fl/model/" + name.encode() + b"/" + number(base))
     words = words_of(spec.rec("schema"))
     rows = [_words(payloads[payload_id(update.rec("payload"))], "h", words) for update in updates]
-    held = model.fields["payload"]
-    start = _words(payloads[payload_id(held)], "i", words) if isinstance(held, Rec) else [0] * words
+    start = _model_words(model, words, payloads)
     clip = arithmetic.clip_units(spec.number("clip_norm_micros"), min(exponents))
     samples = [update.number("samples") for update in updates]
     rule, names = rule_of(spec), current.texts("participants")
@@ -253,7 +258,13 @@ def recompute(state: State, name: str, count: int, payloads: Mapping[bytes, byte
         peaks=[*outcome.peaks],
         saturated=saturated,
         contributions=contributions,
+        matrix=incentives.matrix(book, current, tensors, rows, lambda model: _model_words(model, words, payloads)),
     )
+
+
+def _model_words(model: Rec, words: int, payloads: Mapping[bytes, bytes]) -> list[int]:
+    held = model.fields["payload"]
+    return _words(payloads[payload_id(held)], "i", words) if isinstance(held, Rec) else [0] * words
 
 
 def descriptor(payload: bytes) -> Rec:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from tests.project import protocol_arithmetic as arithmetic
+from tests.project import protocol_incentives as incentives
 from tests.project.protocol_reader import digest, quorum, statement_fault
 from tests.project.protocol_records import Rec, Value, decode, encode, make
 
@@ -325,6 +326,7 @@ def certify(book: Book, sender: bytes, claim: Rec) -> None:
     tensors, given = len(task.rec("spec").rec("schema").items("tensors")), len(result.items("exponents"))
     detail = f"{tensors} tensors need as many exponents and peaks, got {given}"
     need(given == tensors == len(result.items("peaks")), "aggregate.wrong_input", detail)
+    incentives.require_matrix(book, latest, result)
     result_digest = digest("round-result", encode(result))
     book.require_statement("aggregate.uncertified", claim.recs("seals"), "result", encode((name, count, result_digest)))
     version = task.number("version") + 1
@@ -344,12 +346,14 @@ def certify(book: Book, sender: bytes, claim: Rec) -> None:
     book.write_round(latest.changed(status="certified", deadline_ms=0, version=version))
     task = task.changed(version=version, certified=task.number("certified") + 1)
     book.say("round.certified", f"{name}/{count}", f"model {version}")
+    incentives.settle(book, task, latest, result)
     if task.number("certified") < task.rec("spec").number("rounds"):
         open_next(book, task, result.items("exponents"))
         return
     book.write_task(task.changed(status="finished"))
     book.write(b"fl/active-tasks", make("ActiveTasks", tasks=[one for one in book.active() if one != name]))
     book.say("task.finished", name, f"version {version}")
+    incentives.close(book, name)
 
 
 # 13.7 rounds
@@ -392,6 +396,7 @@ def end_block(book: Book) -> None:
             closed = latest.changed(status="closed", closed_height=book.height, deadline_ms=deadline, seed=seed)
             book.write_round(closed)
             book.say("round.closed", f"{name}/{latest.number('number')}", f"{k} updates")
+            incentives.stake(book, task, closed)
         elif status == "open" and due:
             fail(book, task, latest, f"{k} updates came in time, {spec.number('updates_min')} were needed")
         elif status == "closed" and due:
@@ -409,5 +414,6 @@ def round_seed(book: Book, latest: Rec) -> bytes:
 
 def fail(book: Book, task: Rec, latest: Rec, reason: str) -> None:
     book.write_round(latest.changed(status="failed", deadline_ms=0, reason=reason))
+    incentives.give_back(book, latest)
     book.say("round.failed", f"{latest.text('task')}/{latest.number('number')}", reason)
     open_next(book, task, latest.items("exponents"))

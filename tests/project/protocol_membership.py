@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+from tests.project import protocol_incentives as incentives
 from tests.project.protocol_learning import Book, Refusal, need, number
 from tests.project.protocol_reader import digest, is_signed, is_usable_key, quorum, set_hash
 from tests.project.protocol_records import Rec, Value, decode, encode, make
@@ -174,7 +175,7 @@ def card_holds(book: Book, card: Rec) -> bool:
 
 def subject(action: Rec) -> str | None:
     match action.kind:
-        case "AddMember":
+        case "AddMember" | "IssueCredits" | "GrantCredits":
             return None
         case "ReplaceKeys":
             return action.rec("validator").text("name")
@@ -206,6 +207,8 @@ def changes_nothing(book: Book, action: Rec) -> bool:
             return seat(book, name) is None and suspension(book, name) is None and not registered
         case "ReplaceKeys":
             return present_record(book, action.rec("validator").text("name")) == action.rec("validator")
+        case "IssueCredits" | "GrantCredits":
+            return False
         case _:
             return suspension(book, action.text("name")) is None
 
@@ -246,6 +249,8 @@ def require_possible(book: Book, action: Rec) -> None:
             need(before is not None, "member.unknown", f"no validator is named {after.text('name')}")
             assert before is not None
             require_new_keys(book, before, after, action.recs("proofs"))
+        case "IssueCredits" | "GrantCredits":
+            incentives.require_grant(book, action)
         case _:
             held = suspension(book, action.text("name"))
             assert held is not None
@@ -289,6 +294,8 @@ def enact(book: Book, action: Rec) -> None:
             change_seat(book, name, None)
         case "ReplaceKeys":
             replace_keys(book, action.rec("validator"))
+        case "IssueCredits" | "GrantCredits":
+            incentives.grant(book, action)
         case _:
             name = action.text("name")
             held = suspension(book, name)
