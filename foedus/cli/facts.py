@@ -11,6 +11,8 @@
 | `update/TASK/N/PARTICIPANT` | an update that is in a round |
 | `model/TASK/VERSION` | a model |
 | `evaluation/TASK/VERSION/PARTICIPANT` | what a participant measured of a model |
+| `treasury`, `account/ORGANISATION`, `entry/ORGANISATION/N` | all credits; those of one; an entry of its statement |
+| `pot/TASK`, `stake/TASK/N`, `settlement/TASK/N` | what rounds are paid from; a round's stake; how it was divided |
 | `0x...` | any other key of the state, in hex |
 """
 
@@ -49,6 +51,12 @@ KINDS = {
     "update": ("task", "number", "participant"),
     "model": ("task", "version"),
     "evaluation": ("task", "version", "participant"),
+    "treasury": (),
+    "account": ("organisation",),
+    "entry": ("organisation", "number"),
+    "pot": ("task",),
+    "stake": ("task", "number"),
+    "settlement": ("task", "number"),
 }
 """By kind: what follows it in a name."""
 
@@ -139,13 +147,21 @@ def fact_named(name: str) -> FactName:
 
 
 def _fact(kind: str, rest: list[str]) -> FactName:
-    from fl import records, state
-
     match kind:
         case "validators" | "parameters" | "nonce" | "reigns" | "set":
             return _ledger_fact(kind, rest)
         case "proposal" | "docket" | "suspended":
             return _membership_fact(kind, rest)
+        case "treasury" | "account" | "entry" | "pot" | "stake" | "settlement":
+            return _reward_fact(kind, rest)
+        case _:
+            return _learning_fact(kind, rest)
+
+
+def _learning_fact(kind: str, rest: list[str]) -> FactName:
+    from fl import records, state
+
+    match kind:
         case "active-tasks":
             return FactName(state.ACTIVE_TASKS_KEY, records.ActiveTasks)
         case "participant":
@@ -172,6 +188,24 @@ def _membership_fact(kind: str, rest: list[str]) -> FactName:
     if kind == "docket":
         return FactName(state.DOCKET_KEY, records.Docket)
     return FactName(state.SUSPENDED_KEY, records.Suspended)
+
+
+def _reward_fact(kind: str, rest: list[str]) -> FactName:
+    from fl.incentives import records, state
+
+    match kind:
+        case "treasury":
+            return FactName(state.TREASURY_KEY, records.Treasury)
+        case "account":
+            return FactName(state.account_key(rest[0]), records.Account)
+        case "entry":
+            return FactName(state.entry_key(rest[0], _number(rest[1])), records.StatementEntry)
+        case "pot":
+            return FactName(state.pot_key(rest[0]), records.Pot)
+        case "stake":
+            return FactName(state.stake_key(rest[0], _number(rest[1])), records.RoundStake)
+        case _:
+            return FactName(state.settlement_key(rest[0], _number(rest[1])), records.Settlement)
 
 
 def _ledger_fact(kind: str, rest: list[str]) -> FactName:

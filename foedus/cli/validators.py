@@ -300,6 +300,20 @@ def _propose(
     return reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
 
 
+def propose_action(
+    action: Action,
+    url: str,
+    key: Path,
+    passphrase_file: Path | None,
+    genesis: Path | None,
+    tls_ca: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Put any action to the vote and say what became of it."""
+    _tell("Proposed:", _propose(url, action, key, passphrase_file, genesis, tls_ca), url, as_json=as_json)
+
+
 def _tell(title: str, outcome: tuple[SubmittedAnswer, ProposalState | None], url: str, *, as_json: bool) -> None:
     answer, proposal = outcome
     facts: dict[str, Json] = {"transaction": answer.id, "height": answer.height}

@@ -6,6 +6,7 @@ import re
 
 from aiohttp import web
 
+from fl.incentives.records import GrantCredits, IssueCredits
 from fl.membership.actions import subject_of
 from fl.membership.records import Action, AddMember, OffenceState, ProposalState
 from fl.membership.state import (
@@ -157,7 +158,13 @@ def _proposal(one: ProposalState) -> ProposalItem:
 
 
 def _about(action: Action) -> str:
-    return action.card.name if isinstance(action, AddMember) else subject_of(action) or ""
+    match action:
+        case AddMember(card):
+            return card.name
+        case IssueCredits(organisation, amount) | GrantCredits(organisation, amount):
+            return f"{organisation}: {amount} credits"
+        case _:
+            return subject_of(action) or ""
 
 
 def _offence(one: OffenceState) -> OffenceItem:

@@ -157,6 +157,7 @@ PATH_PARAMETERS: Final = {
     for parameter in (
         Parameter("block", "Height, id or `latest`.", _pattern("(latest|[0-9]{1,18}|[0-9a-f]{64})")),
         Parameter("id", "Transaction id.", _HEX_32),
+        Parameter("organisation", "Name of an organisation.", _pattern(NAME)),
         Parameter("number", "Number of a proposal.", _pattern("[0-9]{1,12}")),
         Parameter("task", "Id of a task.", _pattern(NAME)),
         Parameter("round", "Number, or `latest`.", _NUMBER_OR_LATEST),
