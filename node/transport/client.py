@@ -17,17 +17,6 @@ from node.transport.peers import TransportLimits
 FRAMES_PATH: Final = "/peer/frames"
 
 
-class FrameSocket(aiohttp.ClientWebSocketResponse):
-    """A socket whose connection is given up whenever it is closed, also when the peer broke it off."""
-
-    async def close(self, *, code: int = aiohttp.WSCloseCode.OK, message: bytes = b"") -> bool:
-        """Close; returns whether it was open. aiohttp keeps the connection of one that was broken off."""
-        try:
-            return await super().close(code=code, message=message)
-        finally:
-            self._response.close()
-
-
 class PeerClient:
     """A TLS context that pins one validator's key, and two pools of connections: for frames and for bulk."""
 
@@ -38,7 +27,6 @@ class PeerClient:
         self._frames: Final = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context, limit=0, use_dns_cache=False),
             timeout=aiohttp.ClientTimeout(total=None),
-            ws_response_class=FrameSocket,
         )
         self._bulk: Final = BulkClient(context, validator.name, validator.transport_key, limits)
 

@@ -12,21 +12,9 @@ from structlog.testing import capture_logs
 
 from ledger.digest import digest
 from node.transport import GarbageFrameError, PeerKey, PeerRefusedError, PeerUnreachableError
-from node.transport.client import PeerClient
 from node.transport.frames import MESSAGE_BYTES_MAX, broadcast
 from node.wire import FRAME_BYTES_MAX, Channel
-from tests.node.consortium import (
-    LIMITS,
-    Site,
-    identity,
-    make_site,
-    mesh,
-    quick,
-    running,
-    until,
-    validators,
-    with_addresses,
-)
+from tests.node.consortium import Site, identity, make_site, mesh, quick, running, until, validators, with_addresses
 from tests.node.hostile import connect, ends, hostile_pair, hostile_session, stop_reading
 
 
@@ -359,31 +347,3 @@ async def flush(sites: list[Site]) -> None:
                 sender.transport.send(receiver.index, Channel.TRANSACTION, b"flush")
                 await until(lambda receiver=receiver, before=before: receiver.frames.qsize() > before)  # type: ignore[misc]
                 assert receiver.frames._queue.pop()[2] == b"flush"  # type: ignore[attr-defined]
-
-
-async def test_a_connection_that_breaks_off_is_given_up_by_the_side_that_opened_it() -> None:
-    async def break_off(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.receive()
-        assert request.transport is not None
-        request.transport.abort()
-        return socket
-
-    app = web.Application()
-    app.router.add_get("/peer/frames", break_off)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    context = identity(1).server_context([identity(0).public_key])
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-    await site.start()
-    client = PeerClient(identity(0), validators(2).members[1], LIMITS)
-    try:
-        socket = await client.open_frames(f"127.0.0.1:{runner.addresses[0][1]}")
-        await socket.send_bytes(b"x")
-        assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSED
-        await socket.close()
-        assert socket._response.connection is None
-    finally:
-        await client.close()
-        await runner.cleanup()
