@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fl.membership.records import Action, ProposalState
+    from fl.records import Contribution
+    from foedus.audit.dry_run import DryRun
     from foedus.client.opening import Reached
     from node.api.answers import SubmittedAnswer
 
@@ -150,6 +152,65 @@ def change_task(
 
     outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
     tell("Proposed:", outcome, url, as_json=as_json)
+
+
+@app.command("dry-run")
+def dry_run(
+    number: Annotated[int, typer.Argument(help="Number of a proposal to change a task.", min=1)],
+    path: Annotated[Path, typer.Argument(help="A node's directory or its data directory.")] = Path(),
+    *,
+    rounds: Annotated[int, typer.Option(help="How many of the last certified rounds are tried.", min=1, max=1000)] = 10,
+    genesis: Annotated[Path | None, typer.Option(help="The genesis document, when it is not beside the data.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try a proposed change on the last rounds that a node has kept, and list whose verdicts would be others."""
+    from foedus.audit.dry_run import dry_run as run
+    from foedus.audit.history import open_history
+    from foedus.audit.node_data import NodeHistory
+
+    with open_history(path, genesis) as history:
+        if not isinstance(history, NodeHistory):
+            raise CommandError(f"{path} is an export, which holds no updates: name a node's directory")
+        tried = run(history.stored_state(), history.payload, number, rounds_max=rounds)
+    if as_json:
+        print_json(_dry_run_json(tried))
+        return
+    rows = [
+        (str(one.number), verdict.participant, _verdict(verdict.before), _verdict(verdict.after))
+        for one in tried.rounds
+        for verdict in one.verdicts
+        if verdict.changes
+    ]
+    print_table(f"{tried.task}: verdicts that would change", ("round", "participant", "as it was", "as proposed"), rows)
+    for one in tried.rounds:
+        if one.failure:
+            print(f"round {one.number} would have failed: {one.failure}")
+    kept = f", {tried.skipped} more had updates that are no longer kept" if tried.skipped else ""
+    print(f"{tried.before} against {tried.after} on {len(tried.rounds)} rounds{kept}")
+
+
+def _verdict(one: Contribution) -> str:
+    return f"{'left out' if one.left_out else 'used'} ({one.retained} of {one.retained_of})"
+
+
+def _dry_run_json(tried: DryRun) -> dict[str, Json]:
+    rounds: list[Json] = [
+        {
+            "round": one.number,
+            "failure": one.failure,
+            "verdicts": [
+                {
+                    "participant": verdict.participant,
+                    "left_out": verdict.before.left_out,
+                    "would_be_left_out": verdict.after.left_out,
+                }
+                for verdict in one.verdicts
+            ],
+        }
+        for one in tried.rounds
+    ]
+    facts: dict[str, Json] = {"task": tried.task, "before": tried.before, "after": tried.after}
+    return facts | {"rounds": rounds, "skipped": tried.skipped}
 
 
 @app.command("release")

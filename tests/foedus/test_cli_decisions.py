@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from fl.aggregators import RuleSpec
+from fl.governance.changes import change_between
+from fl.membership.records import Proposal
+from fl.state import present, task_of
 from tests.foedus.commands import Shell
 from tests.foedus.desk import Desk, serving_desk
+from tests.foedus.kept import keep
+from tests.recorded import Recorded
 
 
 @pytest.fixture
@@ -71,3 +79,21 @@ def test_a_running_task_is_changed_by_its_file_and_keeps_what_it_learns(desk: De
 def test_a_model_that_does_not_exist_cannot_be_put_up_for_release(desk: Desk, foedus: Shell) -> None:
     refused = foedus("proposal", "release", "toy", 3, *speaking(desk, "alpha"))
     assert (refused.code, "foedus model list toy" in refused.err) == (1, True)
+
+
+def test_a_change_is_tried_on_the_rounds_that_a_node_has_kept(foedus: Shell, tmp_path: Path) -> None:
+    history = Recorded.begin()
+    history.learn(2)
+    spec = present(task_of(history.state, "heart"), "the task").spec
+    action = change_between(spec, replace(spec, rule=RuleSpec("median/1", 1)))
+    history.block(history.transaction("va", "governance.propose", Proposal(action)))
+    node = keep(history, tmp_path / "node")
+
+    done = foedus("proposal", "dry-run", 1, node, "--json")
+
+    assert done.code == 0, done.err
+    assert (done.code, done.answer["after"], done.answer["skipped"]) == (0, "median/1", 0)
+    assert [one["round"] for one in json.loads(done.out)["rounds"]] == [2, 1]
+    assert "median/1 on 2 rounds" in foedus("proposal", "dry-run", 1, node).out
+    other = foedus("proposal", "dry-run", 2, node)
+    assert (other.code, "changes no task" in other.err) == (1, True)

@@ -31,6 +31,8 @@ async def test_a_consortium_takes_no_result_while_it_is_paused_and_the_result_af
         words = rows(1)
         refused = await consortium.update(NAMES[0], words[0])
         assert refused.code == "update.paused"
+        (reason,) = consortium.nodes[NAMES[0]].status().reasons
+        assert (reason.code, reason.task) == ("round.paused", "heart")
 
         await consortium.until(NAMES[0], lambda: pauses_of(consortium.nodes[NAMES[0]].state()) == ())
 
