@@ -19,6 +19,7 @@ from fl.aggregators import IN_TURN, Decision, LastPass, UpdateRangeError, Work, 
 from fl.aggregators.clip import WHOLE
 from fl.aggregators.gram import gram_matrix
 from fl.aggregators.rows import Rows
+from fl.governance.state import spec_of_round
 from fl.grid import MODEL_WORD_BYTES, GridError, add_aggregate, model_from_bytes, model_shift, next_exponents
 from fl.incentives.matrix import GramMatrix, matrix_of
 from fl.incentives.past import global_updates
@@ -100,7 +101,7 @@ def job_of(state: StateReader, closed: RoundState) -> AggregationJob:
         present(model_of(state, closed.task, closed.base_version - back), "a model before the base")
         for back in range(1, (0 if staked is None else staked.past) + 1)
     )
-    return AggregationJob(task.spec, closed, base, updates, earlier, staked is not None)
+    return AggregationJob(spec_of_round(state, task, closed.number), closed, base, updates, earlier, staked is not None)
 
 
 def producing_job(state: StateReader, model: ModelState) -> AggregationJob | None:

@@ -30,7 +30,7 @@ REPUTATION_PART = 16
 def stake(state: Overlay, task: TaskState, closed: RoundState) -> tuple[Event, ...]:
     """Take a closed round's stake out of its task's pot, if there is one."""
     pot = pot_of(state, closed.task)
-    amount = 0 if pot is None else pot.escrow // (task.spec.rounds - task.certified)
+    amount = 0 if pot is None else pot.escrow // max(1, task.spec.rounds - task.certified)
     if pot is None or not amount or len(closed.participants) > PAID_UPDATES_MAX:
         return ()
     staked = RoundStake(closed.task, closed.number, amount, min(closed.base_version, PAST_MAX))

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta
 
+from fl.governance.records import ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
 from fl.incentives.records import GrantCredits, IssueCredits
 from fl.membership.cards import KeyProof, MemberCard
 from ledger.codec import Record, encode
@@ -56,7 +57,9 @@ class ReinstateMember(Record, frozen=True, tag="reinstate-member"):
     name: NameField
 
 
-Action: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember | IssueCredits | GrantCredits
+LearningAction: TypeAlias = PauseLearning | ResumeLearning | ChangeTask | ReleaseModel
+CreditAction: TypeAlias = IssueCredits | GrantCredits
+Action: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember | LearningAction | CreditAction
 
 # Payloads of transactions
 

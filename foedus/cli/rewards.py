@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foedus.cli.api import URL_DEFAULT, Limit, Node, Task, Url
+from foedus.cli.decisions import proposing, tell
 from foedus.cli.output import AsJson, Json, print_facts, print_json, print_table
 from foedus.cli.passphrases import PassphraseFile
 from foedus.cli.speaking import Key, TlsCa, TrustedGenesis, reaching
-from foedus.cli.validators import propose_action
 
 if TYPE_CHECKING:
     from foedus.client.opening import Reached
@@ -214,7 +214,9 @@ def issue(  # noqa: PLR0913 - options of a command
     """Propose, as an officer, that an organisation gets new credits; the others approve as any proposal."""
     from fl.incentives.records import IssueCredits
 
-    propose_action(IssueCredits(to, amount, memo), url, key, passphrase_file, genesis, tls_ca, as_json=as_json)
+    work = proposing(IssueCredits(to, amount, memo))
+    outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("grant")
@@ -233,7 +235,9 @@ def grant(  # noqa: PLR0913 - options of a command
     """Propose, as an officer, that an organisation gets credits of the treasury."""
     from fl.incentives.records import GrantCredits
 
-    propose_action(GrantCredits(to, amount, memo), url, key, passphrase_file, genesis, tls_ca, as_json=as_json)
+    work = proposing(GrantCredits(to, amount, memo))
+    outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 def _say(

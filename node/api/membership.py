@@ -6,6 +6,7 @@ import re
 
 from aiohttp import web
 
+from fl.governance.records import EVERYTHING, ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
 from fl.incentives.records import GrantCredits, IssueCredits
 from fl.membership.actions import subject_of
 from fl.membership.records import Action, AddMember, OffenceState, ProposalState
@@ -161,6 +162,12 @@ def _about(action: Action) -> str:
     match action:
         case AddMember(card):
             return card.name
+        case PauseLearning(task) | ResumeLearning(task):
+            return task or EVERYTHING
+        case ChangeTask(task):
+            return task
+        case ReleaseModel(task, version):
+            return f"{task}/{version}"
         case IssueCredits(organisation, amount) | GrantCredits(organisation, amount):
             return f"{organisation}: {amount} credits"
         case _:

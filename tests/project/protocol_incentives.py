@@ -191,7 +191,7 @@ def stake_of(book: Book, current: Rec) -> Rec | None:
 def stake(book: Book, task: Rec, closed: Rec) -> None:
     name, count = closed.text("task"), closed.number("number")
     pot = pot_of(book, name)
-    left = task.rec("spec").number("rounds") - task.number("certified")
+    left = max(1, task.rec("spec").number("rounds") - task.number("certified"))
     amount = 0 if pot is None else pot.number("escrow") // left
     if amount and len(closed.items("participants")) <= 64:
         past = min(3, closed.number("base_version"))
