@@ -28,7 +28,7 @@ SEED = digest("test-seed")
 WORDS = 400
 RNG = np.random.default_rng(11)
 LIVES = 2_000
-LIVES_SOAK = 1_000_000
+LIVES_SOAK = 200_000
 
 
 def gram_of(rows: NDArray[np.int64]) -> Gram:
@@ -197,7 +197,7 @@ def test_whatever_happens_no_credit_is_lost() -> None:
 
 
 @pytest.mark.soak
-def test_a_million_moves_lose_no_credit() -> None:
+def test_many_moves_lose_no_credit() -> None:
     assert lives(LIVES_SOAK) >= 0
 
 
