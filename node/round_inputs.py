@@ -26,8 +26,8 @@ def read_inputs(job: AggregationJob, used: RoundInputs | None, read_into: ReadIn
     inputs = RoundInputs(job, used)
     if job.base.payload is not None and job.base.payload != inputs.holds:
         inputs.holds = None
-        _require_size(job.base.payload, len(inputs.model))
-        read_into(job.base.payload, 0, inputs.model)
+        _require_size(job.base.payload, len(inputs.base))
+        read_into(job.base.payload, 0, inputs.base)
     for index, update in enumerate(job.updates):
         row = inputs.row(index)
         _require_size(update.payload, SALT_BYTES + len(row))

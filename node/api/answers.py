@@ -201,6 +201,16 @@ class RuleAnswer(Answer, frozen=True):
     weight_cap_permille: int
 
 
+class OptimiserAnswer(Answer, frozen=True):
+    """How aggregates move the model."""
+
+    optimiser: str
+    rate_micros: int
+    momentum_permille: int
+    variance_permille: int
+    floor_micros: int
+
+
 class TaskAnswer(Answer, frozen=True):
     """What is learned, how, and how far it is."""
 
@@ -224,6 +234,8 @@ class TaskAnswer(Answer, frozen=True):
 
     participants: tuple[str, ...]
     approvals: tuple[str, ...]
+    optimiser: OptimiserAnswer | None
+    """None: aggregates are added to the model."""
 
 
 class TasksAnswer(Answer, frozen=True):

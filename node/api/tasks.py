@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from fl.optimisers import OptimiserSpec
 from fl.records import TaskState
 from fl.state import TASK_PREFIX, decoded, task_key, task_of
 from node.api.answering import VIEW, json, limit_of, optional_name
-from node.api.answers import RuleAnswer, TaskAnswer, TasksAnswer, TensorAnswer
+from node.api.answers import OptimiserAnswer, RuleAnswer, TaskAnswer, TasksAnswer, TensorAnswer
 from node.api.operations import AFTER_NAME, LIMIT, get
 from node.api.problem import Problem
 from node.view import NodeView
@@ -65,6 +66,19 @@ def _answer(state: TaskState) -> TaskAnswer:
         parameters=spec.schema.size,
         participants=spec.participants,
         approvals=state.approvals,
+        optimiser=_optimiser(spec.optimiser),
+    )
+
+
+def _optimiser(spec: OptimiserSpec | None) -> OptimiserAnswer | None:
+    if spec is None:
+        return None
+    return OptimiserAnswer(
+        optimiser=spec.optimiser,
+        rate_micros=spec.rate_micros,
+        momentum_permille=spec.momentum_permille,
+        variance_permille=spec.variance_permille,
+        floor_micros=spec.floor_micros,
     )
 
 
