@@ -113,15 +113,15 @@ class Field:
 
     def dots(self, a: Elements, b: Elements) -> Elements:
         """Return the inner products along the last axis, of shapes that broadcast."""
-        total: Elements = np.zeros(np.broadcast_shapes(a.shape, b.shape)[:-1], np.uint64)
+        total: Elements = np.zeros((*np.broadcast_shapes(a.shape, b.shape)[:-1], 1), np.uint64)
         for begin in range(0, a.shape[-1], _PIECE):
             place = (..., slice(begin, begin + _PIECE))
             products = self.multiply(a[place], b[place])
-            low = (products & _LOW).sum(axis=-1, dtype=np.uint64) % np.uint64(self.modulus)
-            high = (products >> _HALF).sum(axis=-1, dtype=np.uint64) % np.uint64(self.modulus)
+            low = (products & _LOW).sum(axis=-1, dtype=np.uint64, keepdims=True) % np.uint64(self.modulus)
+            high = (products >> _HALF).sum(axis=-1, dtype=np.uint64, keepdims=True) % np.uint64(self.modulus)
             part = self._below(low + self.multiply(high, np.uint64((1 << 31) % self.modulus)))
             total = self._below(total + part)
-        return total
+        return total[..., 0]
 
     def gram(self, rows: Elements) -> list[list[int]]:
         """Return all inner products of rows, shape (m, d); symmetric."""

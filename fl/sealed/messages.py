@@ -28,6 +28,7 @@ Fault = Literal[
     "false_functional",
     "equivocation",
     "out_of_range",
+    "too_long",
 ]
 """What a validator or participant is named for."""
 

@@ -10,7 +10,7 @@ purpose; one word in 2^61 is not below the modulus and is replaced by the next s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -98,18 +98,34 @@ def mask_shares(
     Returns:
         Per partner, the shares of degree f and of degree 2f.
     """
-    field, f, point = committee.field, committee.f, point_of(validator)
-    powers = [pow(point, power, field.modulus) for power in range(f + 1)]
-    low, high = [0] * partners, [0] * partners
-    for place in committee.sets_of(validator):
-        basis = committee.basis(place, validator)
-        drawn = random_elements(field, subkeys[place], b"mask", partners * (f + 1))
-        for partner in range(partners):
-            own = drawn[partner * (f + 1) :][: f + 1]
-            low[partner] = (low[partner] + basis * own[0]) % field.modulus
-            value = sum(part * power for part, power in zip(own, powers, strict=True))
-            high[partner] = (high[partner] + basis * value) % field.modulus
-    return list(zip(low, high, strict=True))
+    each = committee.f + 1
+    drawn = {
+        place: random_elements(committee.field, subkeys[place], b"mask", partners * each)
+        for place in committee.sets_of(validator)
+    }
+    return [
+        double_share(committee, validator, {place: own[partner * each :][:each] for place, own in drawn.items()})
+        for partner in range(partners)
+    ]
+
+
+def double_share(committee: Committee, validator: int, drawn: Mapping[int, Sequence[int]]) -> tuple[int, int]:
+    """Return a validator's shares of one random number, of degree f and of degree 2f.
+
+    Args:
+        committee: the validators.
+        validator: j.
+        drawn: by place of each of its sets, s and t_1..t_f.
+    """
+    low, high, modulus = 0, 0, committee.field.modulus
+    for place, (own, *rest) in drawn.items():
+        basis, power = committee.basis(place, validator), 1
+        low = (low + basis * own) % modulus
+        high = (high + basis * own) % modulus
+        for part in rest:
+            power = power * point_of(validator) % modulus
+            high = (high + basis * part * power) % modulus
+    return low, high
 
 
 def random_elements(field: Field, key: bytes, purpose: bytes, count: int) -> list[int]:

@@ -32,7 +32,7 @@ from fl.sealed.messages import (
 )
 from fl.sealed.polynomial import Opened, open_shares
 from fl.sealed.selection import Refusal as SelectionRefusal
-from fl.sealed.selection import Selection, select
+from fl.sealed.selection import Selection, select, too_long
 from fl.sealed.shares import FOLDS, pairs_of, symmetric
 from fl.sealed.stock import Slot
 from fl.sealed.suspicions import Suspicions
@@ -253,6 +253,8 @@ class SealedRound:
     def _weigh(self) -> None:
         entries = [self.committee.field.signed(one.secret) for one in self._accepted[GramShares, 0]]
         self.gram = tuple(tuple(line) for line in symmetric(entries, len(self.participants)))
+        for row in too_long(self.task, self.gram):
+            self.blamed.append(Blame("participant", self.participants[row], "too_long"))
         samples = [self.updates[seat].samples for seat in self.participants]
         root = self.participants.index(self._root) if self._root in self.participants else None
         chosen = select(self.task, self.gram, samples, seed=self._seed, root=root)

@@ -1,9 +1,10 @@
 """Weights from the opened Gram matrix. One law: integers, and nothing is decided by a matrix that no vectors can have.
 
-Rows longer than B have no part. What is left must be positive semidefinite; where somebody's products wrapped around,
-the fewest rows are left out that make it so, at most f: the liars alone would do, so there always is such a set. Nobody
-is accused of it, since a matrix does not say which of two rows lied. The rule's promise holds for the rows that stay,
-of which at most f are liars. `docs/sealed.md` has the argument.
+Rows longer than B have no part, and their senders are named: a length is opened exactly. What is left must be positive
+semidefinite; where somebody's products wrapped around, the fewest rows are left out that make it so, at most f: the
+liars alone would do, so there always is such a set. Nobody is accused of it, since a matrix does not say which of two
+rows lied. The rule's promise holds for the rows that stay, of which at most f are liars. `docs/sealed.md` has the
+argument.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def select(
         seed: of the round, for what is drawn by lot.
         root: the row of the participant whom the rule trusts.
     """
-    short = [row for row, line in enumerate(gram) if 0 <= line[row] <= task.norm_max**2]
+    long = set(too_long(task, gram))
+    short = [row for row in range(len(gram)) if row not in long]
     rows = consistent_rows(gram, short, task.rule.f)
     if rows is None:
         return "inconsistent"
@@ -84,6 +86,11 @@ def select(
         return "too_few_selected"
     left_out = tuple(sorted(set(range(len(gram))) - set(rows)))
     return Selection(tuple(weights), factor, plan.denominator, left_out)
+
+
+def too_long(task: SealedTask, gram: Gram) -> list[int]:
+    """Return the rows that no participant may send: longer than B, or of a negative squared length."""
+    return [row for row, line in enumerate(gram) if not 0 <= line[row] <= task.norm_max**2]
 
 
 def consistent_rows(gram: Gram, rows: Sequence[int], drop_max: int) -> list[int] | None:

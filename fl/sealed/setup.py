@@ -82,10 +82,13 @@ class Setup:
             return "not_now"
         if not is_well_formed(self.committee, message.deal):
             return "malformed"
-        known = self._deals.setdefault(message.participant, message.deal)
+        known = self._deals.get(message.participant)
+        if known is None:
+            self._deals[message.participant] = message.deal
+            return None
         if known != message.deal:
             self._blame(Blame("participant", message.participant, "equivocation"))
-        return None if known is message.deal else "repeated"
+        return "repeated"
 
     def _on_complaint(self, message: Complaint) -> Refusal | None:
         if not 0 <= message.validator < self.committee.n:

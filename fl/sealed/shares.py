@@ -58,32 +58,33 @@ def pair_masks(field: Field, contributions: Sequence[Sequence[tuple[int, int]]])
     return masks
 
 
-def product_shares(field: Field, pads: Elements, masks: Sequence[tuple[int, int]]) -> tuple[tuple[int, ...], list[int]]:
-    """Return the masked products that a validator posts, and the bare ones that it keeps.
+def product_shares(field: Field, bare: Sequence[int], masks: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """Return the masked products that a validator posts.
 
     Args:
         field: of the shares.
-        pads: shape (m, d), the validator's shares of all pads.
+        bare: the inner products of the validator's shares of all pads.
         masks: its shares of the masks.
     """
-    bare = list(upper(field.gram(pads)))
-    posted = tuple((product + high) % field.modulus for product, (_, high) in zip(bare, masks, strict=True))
-    return posted, bare
+    return tuple((product + high) % field.modulus for product, (_, high) in zip(bare, masks, strict=True))
 
 
 def gram_shares(
-    field: Field, opened: Elements, bare: Sequence[int], constants: Sequence[int], masks: Sequence[tuple[int, int]]
+    field: Field,
+    products: Sequence[int],
+    bare: Sequence[int],
+    constants: Sequence[int],
+    masks: Sequence[tuple[int, int]],
 ) -> tuple[int, ...]:
     """Return a validator's shares of the Gram matrix of the updates.
 
     Args:
         field: of the shares.
-        opened: shape (m, d), y + z(j) of the participants that sent an update.
+        products: the inner products of y + z(j) of the participants that sent an update.
         bare: the validator's products of those pads.
         constants: what the masked products opened to.
         masks: the validator's shares of the masks.
     """
-    products = upper(field.gram(opened))
     return tuple(
         (product - own + constant - low) % field.modulus
         for product, own, constant, (low, _) in zip(products, bare, constants, masks, strict=True)

@@ -20,7 +20,7 @@ from fl.sealed.keys import KEY_BYTES
 from fl.sealed.messages import Blame, Products, Refusal, Reveal, SlotMessage
 from fl.sealed.pads import mask_shares, pad_share
 from fl.sealed.polynomial import Opened, open_shares
-from fl.sealed.shares import pair_masks, pairs_of, product_shares
+from fl.sealed.shares import pair_masks, pairs_of, product_shares, upper
 
 
 class Slot:
@@ -190,5 +190,5 @@ def slot_shares(
     pads = np.stack([pad_share(committee, validator, keys, size) for keys in subkeys])
     contributions = [mask_shares(committee, validator, keys, count) for keys in subkeys]
     masks = pair_masks(committee.field, contributions)
-    posted, bare = product_shares(committee.field, pads, masks)
-    return posted, bare, masks, pads
+    bare = list(upper(committee.field.gram(pads)))
+    return product_shares(committee.field, bare, masks), bare, masks, pads

@@ -31,7 +31,7 @@ from fl.sealed.messages import (
 from fl.sealed.participant import root_of
 from fl.sealed.polynomial import lagrange
 from fl.sealed.round import SealedRound
-from fl.sealed.shares import fold_vectors, folds, gram_shares, pairs_of, symmetric
+from fl.sealed.shares import fold_vectors, folds, gram_shares, pairs_of, symmetric, upper
 from fl.sealed.stock import Slot, slot_shares
 
 
@@ -138,7 +138,7 @@ class Validator:
             self._seat,
             gram_shares(
                 field,
-                opened,
+                upper(field.gram(opened)),
                 [bare[k][other] for k, other in used],
                 running.constants,
                 [(low[k][other], 0) for k, other in used],
