@@ -70,7 +70,7 @@ $(BIN)/python:
 	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/runs: pyproject.toml hatch_build.py fl/kernels/exact.c fl/kernels/lanes.h | $(BIN)/python
+$(VENV)/runs: pyproject.toml hatch_build.py fl/kernels/exact.c fl/kernels/field.c fl/kernels/lanes.h | $(BIN)/python
 	@echo "Installing foedus into $(VENV) (once; about half a minute)"
 	@$(PIP) install -e .
 	@touch $@
