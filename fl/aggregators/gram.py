@@ -46,10 +46,7 @@ def triangles(rows: Rows) -> Triangles:
 def add_triangles(total: Triangles, part: Triangles) -> None:
     """Add what other columns give."""
     for exponent, triangle in part.items():
-        if exponent in total:
-            total[exponent] += triangle
-        else:
-            total[exponent] = triangle
+        total[exponent] = total[exponent] + triangle if exponent in total else triangle  # which others may not write to
 
 
 def joined(parts: Triangles, count: int, exponent_min: int) -> Gram:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fl.aggregators import RuleSpec, UpdateRangeError
 from fl.aggregators.aggregation import decide_by
-from fl.aggregators.streaming import FoundT, Measuring, Shard, ShardWork, Streamed, Summing
+from fl.aggregators.streaming import FoundT, Measuring, Part, Shard, ShardWork, Streamed, Summing
 from fl.grid import WORD_MAX
 from fl.kernels import without_library
 from fl.results import RoundInputs, closed_jobs, compute
@@ -41,13 +41,17 @@ class Cut:
         sent = pickle.dumps(work)
         found = {start: pickle.dumps(pickle.loads(sent)(self.shard(start, work))) for start in reversed(starts)}  # noqa: S301 - our own
         for start in starts:
-            yield pickle.loads(found[start])  # noqa: S301 - our own
+            one = pickle.loads(found[start])  # noqa: S301 - our own
+            for array in one.triangles.values() if isinstance(one, Part) else [one.sums]:
+                array.setflags(write=False)  # as what comes from a store that others read too
+            yield one
 
     def shard(self, start: int, work: ShardWork[FoundT]) -> Shard:
         """Rows that are not asked for hold rubbish."""
         words = np.full((len(self.words), min(self.columns, self.words.shape[1] - start)), WORD_MAX, np.int16)
         for row in work.rows_read:
             words[row] = self.words[row, start : start + self.columns]
+        words.setflags(write=False)
         return Shard(start, words)
 
 
