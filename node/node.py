@@ -187,6 +187,7 @@ class Node:
             on_cost=self.transport.charge,
             on_garbage=self.transport.blame,
             recorder=self._recorder(),
+            aggregation=self.config.aggregation,
         )
         self.driver, self.results, self.exchange = self.core.driver, self.core.results, self.core.exchange
 
