@@ -302,6 +302,19 @@ class PayloadStore:
         """Fill `target` with bytes of a stored payload from `offset` on; for worker threads."""
         self.files.read_into(descriptor, offset, target, self._recent.get)
 
+    def chunk_blocking(self, payload_id: Digest, index: int) -> bytes:
+        """As `read_chunk`, for worker threads."""
+        descriptor = self.descriptor(payload_id)
+        if not 0 <= index < descriptor.chunk_count:
+            return b""
+        recent = self._recent.get(payload_id, index)
+        return self.files.read_chunk(descriptor, index) if recent is None else recent
+
+    def hashes_blocking(self, payload_id: Digest) -> bytes:
+        """As `hashes`, for worker threads."""
+        self._card(payload_id)
+        return self.files.hashes(payload_id)
+
     async def hashes(self, payload_id: Digest) -> bytes:
         """Return the chunk hashes of a stored payload, 32 bytes each; errors as `read_chunk`."""
         self._card(payload_id)
