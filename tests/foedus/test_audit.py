@@ -16,7 +16,7 @@ from genesis.document import document_text
 from ledger.payload import describe
 from ledger.transaction import transaction_id
 from node.payloads import PayloadFiles
-from node.payloads.sealing import seal
+from node.payloads.sealing import ROOM_BYTES, seal
 from node.store import OtherChainError, Store, StoreError
 from tests.foedus.kept import change, copied, keep
 from tests.recorded import Recorded, document_of
@@ -206,7 +206,9 @@ def test_a_payload_sealed_anew_with_other_words_is_found(recorded: Recorded, dat
     """Whoever holds the node's keys can make its disk consistent again, but not with the chain."""
     identity, payload = list(recorded.payloads.items())[1]
     key = (data / "payloads" / "keys" / identity.hex()).read_bytes()
-    payload_file(recorded, data, 1).write_bytes(seal(key, identity, 0, flipped(payload, 40)))
+    payload_file(recorded, data, 1).write_bytes(
+        seal(key, identity, 0, flipped(payload, 40), memoryview(bytearray(ROOM_BYTES)))
+    )
     first = audited(data).found[0]
     assert (first.kind, first.height, first.index) == ("payload", 1, 1)
     assert "under root" in first.detail
