@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from fl.records import ActiveTasks, ModelState, RoundState, TaskSpec, TaskState
+from fl.policies import enforcement
+from fl.records import REASON_CHARACTERS_MAX, ActiveTasks, ModelState, RoundState, TaskSpec, TaskState
 from fl.state import (
     ACTIVE_TASKS_KEY,
     active_tasks,
@@ -97,6 +98,9 @@ def _advance(state: Overlay, context: BlockContext, task: TaskState, latest: Rou
     due = 0 < latest.deadline_ms <= context.time_ms
     received = len(latest.participants)
     if latest.status == "open" and (received >= task.spec.updates_max or (due and received >= task.spec.updates_min)):
+        denied = enforcement.closing_denial(state, context, task, latest)
+        if denied:
+            return _fail(state, context, task, latest, denied[:REASON_CHARACTERS_MAX])
         return _close(state, context, task, latest)
     if latest.status == "open" and due:
         reason = f"{received} updates came in time, {task.spec.updates_min} were needed"

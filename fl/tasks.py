@@ -7,6 +7,7 @@ import msgspec
 from fl.aggregators import AggregationError, maximum_updates, minimum_updates
 from fl.availability import require_available
 from fl.grid import MODEL_WORD_BYTES
+from fl.policies import enforcement
 from fl.records import TASKS_ACTIVE_MAX, Participant, TaskApproval, TaskProposal, TaskSpec, TaskState
 from fl.rounds import activate
 from fl.state import active_tasks, task_key, task_of, write
@@ -42,13 +43,20 @@ def check_proposal(state: StateReader, context: BlockContext, officer: Participa
     """Check that a task can be put to the vote.
 
     Raises:
-        RefusalError: `task.not_officer`, `task.exists`, `task.too_many`, `task.unavailable`, or `task.unsound`.
+        RefusalError: `task.not_officer`, `task.exists`, `task.too_many`, `task.unavailable`, `task.unsound`, or
+            `policy.denied`.
     """
     _require_officer(context, officer)
     task = proposal.task
     if task_of(state, task.id) is not None:
         raise RefusalError("task.exists", f"a task named {task.id} is on the chain already: choose another name")
     require_sound_task(state, task)
+    _require_initial_model(state, context, proposal)
+    enforcement.require_task(state, context, task, officer)
+
+
+def _require_initial_model(state: StateReader, context: BlockContext, proposal: TaskProposal) -> None:
+    task = proposal.task
     if task.initial_model is None:
         return
     if proposal.availability is None or proposal.availability.acknowledgement.payload != task.initial_model:
@@ -123,6 +131,7 @@ def _agree(state: Overlay, context: BlockContext, officer: Participant, task: Ta
         return (event,)
     if len(active_tasks(state)) >= TASKS_ACTIVE_MAX:
         raise RefusalError("task.too_many", f"at most {TASKS_ACTIVE_MAX} tasks are active at once")
+    enforcement.require_task(state, context, task.spec, officer)
     return (event, *activate(state, context, task.spec, approvals))
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from fl.availability import require_available
 from fl.grid import UPDATE_WORD_BYTES
+from fl.policies import enforcement
 from fl.records import Participant, RoundState, TaskState, UpdateState, UpdateSubmission
 from fl.state import present, round_key, round_of, task_of, update_key, update_of, write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
@@ -38,6 +39,8 @@ def submit(
         RefusalError: see `check`.
     """
     task, current = check(state, context, trainer, submission, transaction)
+    if not current.participants:
+        enforcement.note_beginning(state, context, current.task)
     write(
         state,
         update_key(current.task, current.number, trainer.name),
@@ -76,7 +79,7 @@ def check(
     Raises:
         RefusalError: `update.unknown_task`, `update.not_active`, `update.not_enrolled`, `update.late`, `update.early`,
             `update.wrong_base`, `update.duplicate`, `update.conflicting`, `update.organisation_counted`,
-            `update.malformed`, `update.out_of_range`, or `update.unavailable`; checked in this order.
+            `update.malformed`, `update.out_of_range`, `update.unavailable`, or `policy.denied`; checked in this order.
     """
     task = task_of(state, submission.task)
     if task is None:
@@ -91,6 +94,7 @@ def check(
         require_available(state, context, submission.availability)
     except CertificateError as error:
         raise RefusalError("update.unavailable", str(error)) from error
+    enforcement.require_update(state, context, task, current, trainer, submission)
     return task, current
 
 

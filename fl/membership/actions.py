@@ -7,7 +7,7 @@
 | `ReplaceKeys` | all but the subject | `REPLACEMENT_DELAY_MS`, in which the old key can object by rotating | its seat goes to the new keys |
 | `ReinstateMember` | all but the subject | f + 1 validators that saw its node in sync | it gets its seat back, and its past is forgiven |
 
-`proposals` knows none of them: whatever else a consortium decides by vote goes through the same steps.
+Actions on policies are told in `fl.policies.actions`. `proposals` knows none of them: whatever else a consortium decides by vote goes through the same steps.
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from fl.membership.state import (
     suspension_of,
     write_suspended,
 )
+from fl.policies import actions as policy_actions
+from fl.policies.records import AdoptPolicy, ReleaseModel, RepealPolicy, SetTerms
 from fl.state import write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.codec import encode
@@ -45,7 +47,7 @@ REPLACEMENT_DELAY_MS: Final = 3_600_000
 def subject_of(action: Action) -> str | None:
     """Return the organisation that has no vote on it, since it is about itself; None when all vote."""
     match action:
-        case AddMember():
+        case AddMember() | AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
             return None
         case RemoveMember(name) | ReinstateMember(name):
             return name
@@ -57,6 +59,8 @@ def subject_of(action: Action) -> str | None:
 
 def delay_ms(action: Action) -> int:
     """Return how long an action waits after its vote."""
+    if isinstance(action, (AdoptPolicy, RepealPolicy, SetTerms, ReleaseModel)):
+        return policy_actions.delay_ms(action)
     return REPLACEMENT_DELAY_MS if isinstance(action, ReplaceKeys) else 0
 
 
@@ -68,7 +72,7 @@ def newcomer(state: StateReader, action: Action) -> Validator | None:
         case ReinstateMember(name):
             suspension = suspension_of(state, name)
             return None if suspension is None or seats.still_sits(state, suspension) else suspension.validator
-        case RemoveMember() | ReplaceKeys():
+        case RemoveMember() | ReplaceKeys() | AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
             return None
         case _:
             assert_never(action)
@@ -90,6 +94,8 @@ def changes_nothing(state: StateReader, action: Action) -> bool:
             return _sits_or_sat(state, validator.name) == validator
         case ReinstateMember(name):
             return suspension_of(state, name) is None
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
+            return policy_actions.changes_nothing(state, action)
         case _:
             assert_never(action)
 
@@ -98,7 +104,8 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
     """Check that an action that changes something could be enacted as the state is.
 
     Raises:
-        RefusalError: `member.card`, `member.exists`, `member.known`, `member.unknown`, `member.proof` or `member.fit`.
+        RefusalError: `member.card`, `member.exists`, `member.known`, `member.unknown`, `member.proof` or `member.fit`;
+            for actions on policies as `fl.policies.actions.require_possible`.
     """
     match action:
         case AddMember():
@@ -115,6 +122,8 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
             suspension = suspension_of(state, name)
             assert suspension is not None, "else it would change nothing"
             _require_fit(state, name, suspension.validator)
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
+            policy_actions.require_possible(state, action)
         case _:
             assert_never(action)
 
@@ -140,6 +149,8 @@ def enact(state: Overlay, context: BlockContext, action: Action) -> None:
             forgiven = Standing(standing_of(state, name).offences, context.height)
             write(state, standing_key(name), forgiven)
             seats.change_seat(state, name, suspension.validator)
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
+            policy_actions.enact(state, context, action)
         case _:
             assert_never(action)
 

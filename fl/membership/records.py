@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from msgspec import Meta
 
 from fl.membership.cards import KeyProof, MemberCard
+from fl.policies.records import PolicyAction
 from ledger.codec import Record, encode
 from ledger.digest import Digest, digest
 from ledger.evidence import OffenceKind, Proof
@@ -55,7 +56,8 @@ class ReinstateMember(Record, frozen=True, tag="reinstate-member"):
     name: NameField
 
 
-Action: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember
+MembershipAction: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember
+Action: TypeAlias = MembershipAction | PolicyAction
 
 # Payloads of transactions
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+from tests.project import protocol_governance as governance
 from tests.project.protocol_learning import Book, Refusal, need, number
 from tests.project.protocol_reader import digest, is_signed, is_usable_key, quorum, set_hash
 from tests.project.protocol_records import Rec, Value, decode, encode, make
@@ -174,7 +175,7 @@ def card_holds(book: Book, card: Rec) -> bool:
 
 def subject(action: Rec) -> str | None:
     match action.kind:
-        case "AddMember":
+        case "AddMember" | "AdoptPolicy" | "RepealPolicy" | "SetTerms" | "ReleaseModel":
             return None
         case "ReplaceKeys":
             return action.rec("validator").text("name")
@@ -194,6 +195,8 @@ def present_record(book: Book, name: str) -> Rec | None:
 
 
 def changes_nothing(book: Book, action: Rec) -> bool:
+    if action.kind in governance.KINDS:
+        return governance.changes_nothing(book, action)
     match action.kind:
         case "AddMember":
             said = action.rec("card").rec("membership")
@@ -234,6 +237,11 @@ def require_new_keys(book: Book, before: Rec, after: Rec, proofs: list[Rec]) -> 
 
 
 def require_possible(book: Book, action: Rec) -> None:
+    if action.kind in governance.KINDS:
+        fault = governance.fault(book, action)
+        if fault is not None:
+            raise Refusal(*fault)
+        return
     match action.kind:
         case "AddMember":
             require_addable(book, action.rec("card"))
@@ -271,6 +279,9 @@ def require_addable(book: Book, card: Rec) -> None:
 
 
 def enact(book: Book, action: Rec) -> None:
+    if action.kind in governance.KINDS:
+        governance.enact(book, action)
+        return
     match action.kind:
         case "AddMember":
             said = action.rec("card").rec("membership")
@@ -336,7 +347,7 @@ def propose(book: Book, who: Rec, said: Rec) -> None:
         return
     same = next((one for one in undecided(book) if one.rec("action") == action), None)
     if same is not None:
-        agree(book, organisation, same)
+        agree(book, who, same)
         return
     own = sum(one.text("organisation") == organisation for one in undecided(book))
     need(own < 8, "governance.too_many", f"{organisation} has 8 undecided proposals, as many as it may")
@@ -360,7 +371,7 @@ def propose(book: Book, who: Rec, said: Rec) -> None:
     book.write(b"fl/docket", make("Docket", next=entry.number("next") + 1, undecided=numbers))
     write_proposal(book, opened)
     book.say("governance.proposed", str(opened.number("number")), f"by {organisation}")
-    agree(book, organisation, opened)
+    agree(book, who, opened)
 
 
 def approve(book: Book, who: Rec, said: Rec) -> None:
@@ -372,7 +383,7 @@ def approve(book: Book, who: Rec, said: Rec) -> None:
     need(ours == theirs, "governance.other_action", detail)
     detail = f"{organisation} has no vote on proposal {count}, which is about itself"
     need(organisation != subject(proposal.rec("action")), "governance.subject", detail)
-    agree(book, organisation, proposal)
+    agree(book, who, proposal)
 
 
 def known_proposal(book: Book, count: int) -> Rec:
@@ -386,12 +397,15 @@ def write_proposal(book: Book, proposal: Rec) -> None:
     book.write(proposal_key(proposal.number("number")), proposal)
 
 
-def agree(book: Book, organisation: str, proposal: Rec) -> None:
-    approvals = proposal.texts("approvals")
+def agree(book: Book, who: Rec, proposal: Rec) -> None:
+    approvals, organisation = proposal.texts("approvals"), who.text("organisation")
+    is_new = governance.note_approval(book, who, proposal)
     votes = organisation != subject(proposal.rec("action"))
     if proposal.text("status") == "open" and organisation not in approvals and votes:
         write_proposal(book, proposal.changed(approvals=[*sorted([*approvals, organisation])]))
         book.say("governance.approved", str(proposal.number("number")), f"by {organisation}")
+    elif is_new:
+        book.say("governance.seconded", str(proposal.number("number")), f"by {who.text('name')} of {organisation}")
 
 
 def attest(book: Book, sender: bytes, said: Rec) -> None:
@@ -439,13 +453,14 @@ def advance(book: Book, proposal: Rec) -> None:
     members = book.member_names()
     in_favour = set(members) - {subject(action)} & set(members)
     if proposal.text("status") == "open" and len(in_favour & set(proposal.texts("approvals"))) >= quorum(len(members)):
-        wait = DELAY_MS if action.kind == "ReplaceKeys" else 0
+        wait = DELAY_MS if action.kind == "ReplaceKeys" else governance.wait_ms(action)
         due, lapses = book.time_ms + wait if wait else 0, book.time_ms + wait + LIFE_MS
         proposal = proposal.changed(status="waiting", due_ms=due, lapses_ms=lapses)
         write_proposal(book, proposal)
         book.say("governance.passed", count, "")
     seen = len(set(members) & set(proposal.texts("attestations")))
     in_sync = not newcomer(book, action) or seen > (len(members) - 1) // 3
+    in_sync = in_sync and not governance.enactment_denial(book, proposal)
     if changes_nothing(book, action):
         decide(book, proposal, "failed", "there is nothing left to do")
     elif proposal.text("status") == "waiting" and proposal.number("due_ms") <= book.time_ms and in_sync:
@@ -457,7 +472,8 @@ def advance(book: Book, proposal: Rec) -> None:
         enact(book, action)
         decide(book, proposal, "enacted", "")
     elif proposal.number("lapses_ms") <= book.time_ms:
-        decide(book, proposal, "lapsed", "")
+        denial = governance.enactment_denial(book, proposal) if proposal.text("status") == "waiting" else ""
+        decide(book, proposal, "lapsed", denial[:256])
 
 
 def decide(book: Book, proposal: Rec, status: str, reason: str) -> None:
@@ -465,7 +481,7 @@ def decide(book: Book, proposal: Rec, status: str, reason: str) -> None:
     write_proposal(book, proposal.changed(status=status, due_ms=0, decided_height=book.height, reason=reason))
     left: list[Value] = [one for one in docket(book).numbers("undecided") if one != count]
     book.write(b"fl/docket", docket(book).changed(undecided=left))
-    book.say(f"governance.{status}", str(count), reason)
+    book.say(f"governance.{status}", str(count), reason if status == "failed" else "")
 
 
 def change_seats(book: Book) -> None:
