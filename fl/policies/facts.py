@@ -144,6 +144,7 @@ def release_input(state: StateReader, task: str, version: int) -> inputs.Release
         version=version,
         round=number,
         contributors=() if made is None else made.organisations,
+        evaluators=tuple(sorted({one.organisation for one in evaluations})[:PARTICIPANTS_MAX]),
         evaluations=tuple(evaluations[:PARTICIPANTS_MAX]),
     )
 

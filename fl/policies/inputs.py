@@ -279,5 +279,8 @@ class ReleaseInput(Input):
     contributors: Names
     """Enforced: organisations whose updates were in that round, ascending."""
 
+    evaluators: Names
+    """Enforced: organisations that reported figures of it, ascending."""
+
     evaluations: Annotated[tuple[EvaluationInput, ...], Meta(max_length=PARTICIPANTS_MAX)]
     """Enforced that they were signed, attested what they say; ascending by participant."""

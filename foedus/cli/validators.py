@@ -10,10 +10,11 @@ import typer
 from foedus.cli.api import URL_DEFAULT, Limit, Node, Url, moment, short
 from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_json, print_table
 from foedus.cli.passphrases import PassphraseFile, open_key
+from foedus.cli.proposing import propose_action, tell_proposal
 from foedus.cli.speaking import Key, TlsCa, TrustedGenesis, reaching
 
 if TYPE_CHECKING:
-    from fl.membership.records import Action, ProposalState
+    from fl.membership.records import ProposalState
     from foedus.client.opening import Reached
     from node.api.answers import SubmittedAnswer
 
@@ -84,7 +85,7 @@ def add(
         return await propose(reached, AddMember(load_card(card, chain_id=reached.trust.chain_id)))
 
     outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-    _tell("Proposed:", outcome, url, as_json=as_json)
+    tell_proposal("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("remove")
@@ -101,8 +102,8 @@ def remove(
     """Propose, as an officer, that an institution leaves; it has no vote on that."""
     from fl.membership.records import RemoveMember
 
-    outcome = _propose(url, RemoveMember(name), key, passphrase_file, genesis, tls_ca)
-    _tell("Proposed:", outcome, url, as_json=as_json)
+    outcome = propose_action(url, RemoveMember(name), key, passphrase_file, genesis, tls_ca)
+    tell_proposal("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("reinstate")
@@ -119,8 +120,8 @@ def reinstate(
     """Propose, as an officer, that a suspended validator gets its seat back."""
     from fl.membership.records import ReinstateMember
 
-    outcome = _propose(url, ReinstateMember(name), key, passphrase_file, genesis, tls_ca)
-    _tell("Proposed:", outcome, url, as_json=as_json)
+    outcome = propose_action(url, ReinstateMember(name), key, passphrase_file, genesis, tls_ca)
+    tell_proposal("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("replace-keys")
@@ -139,8 +140,8 @@ def replace_keys(
     from ledger.codec import decode
 
     action = decode(path.read_bytes(), ReplaceKeys, bytes_max=65_536)
-    outcome = _propose(url, action, key, passphrase_file, genesis, tls_ca)
-    _tell("Proposed:", outcome, url, as_json=as_json)
+    outcome = propose_action(url, action, key, passphrase_file, genesis, tls_ca)
+    tell_proposal("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("replacement")
@@ -240,6 +241,38 @@ def proposal_list(*, url: Url = URL_DEFAULT, limit: Limit = 20, as_json: AsJson 
     print_table("Proposals", ("number", "action", "about", "status", "approved by", "lapses (UTC)"), rows)
 
 
+@proposals_app.command("show")
+def proposal_show(
+    number: Annotated[int, typer.Argument(help="Number of the proposal.", min=1)],
+    *,
+    url: Url = URL_DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is up for a vote in full, to read before approving it, and what keeps it waiting."""
+    node = Node(url)
+    if as_json:
+        node.print_json("proposals", str(number))
+        return
+    from node.api.membership_answers import ProposalItem
+
+    one = node.get(ProposalItem, "proposals", str(number))
+    facts = {
+        "action": one.action,
+        "about": one.subject,
+        "digest": one.digest,
+        "status": one.status,
+        "proposed by": one.organisation,
+        "approved by": ", ".join(one.approvals),
+    }
+    if one.policy is not None:
+        facts |= {"occasion": one.policy.occasion, "description": one.policy.description.strip()}
+        facts |= {f"clause {place}": clause for place, clause in enumerate(one.policy.clauses, start=1)}
+    if one.terms is not None:
+        facts |= {name: str(getattr(one.terms, name)) for name in one.terms.__struct_fields__}
+    facts |= {name: said for name, said in (("held by", one.held_by), ("reason", one.reason)) if said}
+    print_facts(f"Proposal {number}:", facts)
+
+
 @proposals_app.command("approve")
 def approve(
     number: Annotated[int, typer.Argument(help="Number of the proposal.", min=1)],
@@ -265,7 +298,7 @@ def approve(
         return await membership.approve(reached, proposal)
 
     outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-    _tell("Approved:", outcome, url, as_json=as_json)
+    tell_proposal("Approved:", outcome, url, as_json=as_json)
 
 
 @evidence_app.command("list")
@@ -282,40 +315,3 @@ def evidence_list(*, url: Url = URL_DEFAULT, limit: Limit = 50, as_json: AsJson 
         for one in node.get(OffencesAnswer, "evidence", limit=limit).items
     ]
     print_table("Evidence", ("validator", "kind", "at height", "view", "shown in block", "transaction"), rows)
-
-
-def _propose(
-    url: str,
-    action: Action,
-    key: Path,
-    passphrase_file: Path | None,
-    genesis: Path | None,
-    tls_ca: Path | None,
-) -> tuple[SubmittedAnswer, ProposalState | None]:
-    async def work(reached: Reached) -> tuple[SubmittedAnswer, ProposalState | None]:
-        from foedus.client.membership import propose
-
-        return await propose(reached, action)
-
-    return reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-
-
-def _tell(title: str, outcome: tuple[SubmittedAnswer, ProposalState | None], url: str, *, as_json: bool) -> None:
-    answer, proposal = outcome
-    facts: dict[str, Json] = {"transaction": answer.id, "height": answer.height}
-    if proposal is None:
-        facts["status"] = "nothing to do"
-    else:
-        facts |= {
-            "number": proposal.number,
-            "digest": proposal.digest.hex(),
-            "status": proposal.status,
-            "approvals": list(proposal.approvals),
-        }
-    if as_json:
-        print_json(facts)
-        return
-    shown = {name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in facts.items()}
-    if proposal is not None and proposal.status == "open":
-        shown["next"] = f"foedus proposal approve {proposal.number} --url {url}, by officers of other organisations"
-    print_facts(title, shown)

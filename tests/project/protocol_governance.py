@@ -333,6 +333,7 @@ def release(book: Book, action: Rec) -> dict[str, Any]:
         "version": version,
         "round": model.number("round"),
         "contributors": makers(book, name, version),
+        "evaluators": sorted({str(one["organisation"]) for one in evaluations})[:1_024],
         "evaluations": evaluations[:1_024],
     }
 
