@@ -12,6 +12,7 @@
 | `validator.attest` | `SyncAttestation` | a validator | `fl.membership.proposals` |
 | `validator.rotate` | `KeyRotation` | an officer of the validator | `fl.membership.rotation` |
 | `site.declare` | `SiteDeclaration` | an officer | `fl.policies.sites` |
+| `budget.tighten` | `TightenBudget` | an officer | `fl.privacy.actions` |
 | `evidence` | `EvidenceReport` | a validator or participant | `fl.membership.evidence` |
 """
 
@@ -24,6 +25,8 @@ from fl.membership import block_end, evidence, proposals, rotation
 from fl.membership.records import Approval, EvidenceReport, KeyRotation, Proposal, SyncAttestation
 from fl.policies import sites
 from fl.policies.records import SiteDeclaration
+from fl.privacy import actions as budgets
+from fl.privacy.records import TightenBudget
 from fl.records import (
     AggregateClaim,
     EvaluationReport,
@@ -52,6 +55,7 @@ VALIDATOR_ATTEST: Final = "validator.attest"
 VALIDATOR_ROTATE: Final = "validator.rotate"
 EVIDENCE: Final = "evidence"
 SITE_DECLARE: Final = "site.declare"
+BUDGET_TIGHTEN: Final = "budget.tighten"
 _QUEUED: Final[dict[str, type[Record]]] = {
     UPDATE: UpdateSubmission,
     EVALUATION: EvaluationReport,
@@ -63,6 +67,7 @@ _QUEUED: Final[dict[str, type[Record]]] = {
     VALIDATOR_ROTATE: KeyRotation,
     EVIDENCE: EvidenceReport,
     SITE_DECLARE: SiteDeclaration,
+    BUDGET_TIGHTEN: TightenBudget,
 }
 _BY_VALIDATORS: Final = frozenset({AGGREGATE, VALIDATOR_ATTEST, EVIDENCE})
 """Kinds whose sender may be a validator's own key."""
@@ -139,6 +144,8 @@ def _execute_membership(state: Overlay, context: BlockContext, transaction: Tran
             return rotation.rotate(state, context, _sender(state, transaction), _payload(transaction, KeyRotation))
         case "site.declare":
             return sites.declare(state, context, _sender(state, transaction), _payload(transaction, SiteDeclaration))
+        case "budget.tighten":
+            return budgets.tighten(state, _sender(state, transaction), _payload(transaction, TightenBudget))
         case "evidence":
             shown = _payload(transaction, EvidenceReport)
             if context.validators.index_of(transaction.sender) is None:

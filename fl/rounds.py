@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from fl.policies import enforcement
+from fl.privacy import charging
 from fl.records import REASON_CHARACTERS_MAX, ActiveTasks, ModelState, RoundState, TaskSpec, TaskState
 from fl.state import (
     ACTIVE_TASKS_KEY,
@@ -120,6 +121,7 @@ def _close(state: Overlay, context: BlockContext, task: TaskState, latest: Round
         seed=_seed(state, context, latest),
     )
     write(state, round_key(latest.task, latest.number), closed)
+    charging.end(state, latest)
     return (Event("round.closed", f"{latest.task}/{latest.number}", f"{len(latest.participants)} updates"),)
 
 
@@ -139,6 +141,7 @@ def _seed(state: StateReader, context: BlockContext, closed: RoundState) -> Dige
 
 
 def _fail(state: Overlay, context: BlockContext, task: TaskState, latest: RoundState, reason: str) -> tuple[Event, ...]:
+    charging.end(state, latest)
     failed = msgspec.structs.replace(latest, status="failed", deadline_ms=0, reason=reason)
     write(state, round_key(latest.task, latest.number), failed)
     event = Event("round.failed", f"{latest.task}/{latest.number}", reason)

@@ -7,7 +7,7 @@
 | `ReplaceKeys` | all but the subject | `REPLACEMENT_DELAY_MS`, in which the old key can object by rotating | its seat goes to the new keys |
 | `ReinstateMember` | all but the subject | f + 1 validators that saw its node in sync | it gets its seat back, and its past is forgiven |
 
-Actions on policies are told in `fl.policies.actions`. `proposals` knows none of them: whatever else a consortium decides by vote goes through the same steps.
+Actions on policies and budgets are told in `fl.policies.actions` and `fl.privacy.actions`. `proposals` knows none of them: whatever else a consortium decides by vote goes through the same steps.
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from fl.membership.state import (
 )
 from fl.policies import actions as policy_actions
 from fl.policies.records import AdoptPolicy, ReleaseModel, RepealPolicy, SetTerms
+from fl.privacy import actions as budget_actions
+from fl.privacy.records import SetBudget
 from fl.state import write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.codec import encode
@@ -47,7 +49,7 @@ REPLACEMENT_DELAY_MS: Final = 3_600_000
 def subject_of(action: Action) -> str | None:
     """Return the organisation that has no vote on it, since it is about itself; None when all vote."""
     match action:
-        case AddMember() | AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
+        case AddMember() | AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel() | SetBudget():
             return None
         case RemoveMember(name) | ReinstateMember(name):
             return name
@@ -72,7 +74,9 @@ def newcomer(state: StateReader, action: Action) -> Validator | None:
         case ReinstateMember(name):
             suspension = suspension_of(state, name)
             return None if suspension is None or seats.still_sits(state, suspension) else suspension.validator
-        case RemoveMember() | ReplaceKeys() | AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
+        case (
+            RemoveMember() | ReplaceKeys() | AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel() | SetBudget()
+        ):
             return None
         case _:
             assert_never(action)
@@ -96,6 +100,8 @@ def changes_nothing(state: StateReader, action: Action) -> bool:
             return suspension_of(state, name) is None
         case AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
             return policy_actions.changes_nothing(state, action)
+        case SetBudget():
+            return budget_actions.changes_nothing(state, action)
         case _:
             assert_never(action)
 
@@ -124,6 +130,8 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
             _require_fit(state, name, suspension.validator)
         case AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
             policy_actions.require_possible(state, action)
+        case SetBudget():
+            budget_actions.require_possible(state, action)
         case _:
             assert_never(action)
 
@@ -151,6 +159,8 @@ def enact(state: Overlay, context: BlockContext, action: Action) -> None:
             seats.change_seat(state, name, suspension.validator)
         case AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
             policy_actions.enact(state, context, action)
+        case SetBudget():
+            budget_actions.enact(state, context, action)
         case _:
             assert_never(action)
 

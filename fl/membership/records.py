@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from fl.membership.cards import KeyProof, MemberCard
 from fl.policies.records import PolicyAction
+from fl.privacy.records import SetBudget
 from ledger.codec import Record, encode
 from ledger.digest import Digest, digest
 from ledger.evidence import OffenceKind, Proof
@@ -57,7 +58,7 @@ class ReinstateMember(Record, frozen=True, tag="reinstate-member"):
 
 
 MembershipAction: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember
-Action: TypeAlias = MembershipAction | PolicyAction
+Action: TypeAlias = MembershipAction | PolicyAction | SetBudget
 
 # Payloads of transactions
 

@@ -27,11 +27,13 @@ from fl.policies.program import compile_policy, judge
 from fl.policies.records import Approver, Approvers, Pace, ReleaseModel, SetTerms
 from fl.policies.state import approvers_key, approvers_of, in_force, pace_key, pace_of, policy_of
 from fl.policies.types import Input
+from fl.privacy.charging import budget_input
+from fl.privacy.records import SetBudget
 from fl.records import Participant, RoundState, TaskSpec, TaskState, UpdateSubmission
 from fl.state import present, task_of, write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 
-JUDGED: Final = (SetTerms, ReleaseModel)
+JUDGED: Final = (SetTerms, SetBudget, ReleaseModel)
 """Actions on which policies are asked."""
 
 
@@ -74,7 +76,10 @@ def require_update(
 
     def comes_in() -> Input:
         seen_task, seen_round, site = parts()
-        update, budget = facts.update_input(trainer, submission), facts.NO_BUDGET
+        update, budget = (
+            facts.update_input(trainer, submission),
+            budget_input(state, context, task.spec, current, trainer.organisation),
+        )
         return UpdateOccasion(context.height, context.time_ms, seen_task, seen_round, update, site, budget)
 
     if not current.participants:
@@ -110,7 +115,8 @@ def enactment_denial(state: StateReader, context: BlockContext, proposal: Propos
     action = proposal.action
     if not isinstance(action, JUDGED):
         return ""
-    told = facts.proposal_input(state, proposal, about(action))
+    subject = f"{action.organisation}/{action.data_set}" if isinstance(action, SetBudget) else about(action)
+    told = facts.proposal_input(state, proposal, subject)
     denied = _denial(state, "proposal", lambda: ProposalOccasion(context.height, context.time_ms, told))
     if denied or not isinstance(action, ReleaseModel):
         return denied

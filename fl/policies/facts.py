@@ -17,7 +17,6 @@ from ledger.fields import Height
 DAY_MS: Final = 86_400_000
 JUDGED_ROUNDS_MAX: Final = 16
 _SILENT: Final = SiteDeclaration("", (), 0, "", Height(0), "given", ())
-NO_BUDGET: Final = inputs.BudgetInput(False, 0, 0, 0, 0, 0)  # noqa: FBT003 - a record's field
 
 Uses = dict[str, tuple[int, int]]
 """Organisation: updates in recent certified rounds, and how many of these the rule did without."""

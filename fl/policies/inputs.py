@@ -205,20 +205,20 @@ class BudgetInput(Input):
     has_account: bool
     """Enforced: whether a quorum gave it a budget for the data set; else all is 0."""
 
-    round_nanos: int
+    round_nanos: int = 0
     """Enforced arithmetic on agreed terms: epsilon of one round alone, in billionths; that the noise was added is
     attested."""
 
-    period_nanos: int
+    period_nanos: int = 0
     """Enforced arithmetic: epsilon of the period with this round."""
 
-    period_limit_nanos: int
+    period_limit_nanos: int = 0
     """Agreed."""
 
-    lifetime_nanos: int
+    lifetime_nanos: int = 0
     """Enforced arithmetic: epsilon of all time with this round."""
 
-    lifetime_limit_nanos: int
+    lifetime_limit_nanos: int = 0
     """Agreed."""
 
 

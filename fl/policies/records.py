@@ -12,6 +12,7 @@ from msgspec import Meta
 from fl.policies.inputs import APPROVERS_MAX, LINE_MAX, SITE_LIST_MAX
 from fl.policies.occasions import Occasion
 from fl.policies.tokens import SOURCE_CHARACTERS_MAX
+from fl.privacy.records import Mechanism
 from ledger.codec import Record
 from ledger.fields import DigestField, HeightField, NameField, Uint
 
@@ -85,6 +86,9 @@ class SetTerms(Record, frozen=True, tag="set-terms"):
 
     reward_share_permille: Annotated[int, Meta(ge=0, le=1_000)]
     """The most that one site may get of a round's reward."""
+
+    mechanism: Mechanism
+    """How a site trains in one round: what its privacy budget for the data set is charged with."""
 
 
 class ReleaseModel(Record, frozen=True, tag="release-model"):

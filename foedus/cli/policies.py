@@ -204,6 +204,11 @@ def terms(  # noqa: PLR0913 - options of a command
     privacy_tier: Annotated[int, typer.Option(help="0 open, 1 noise, 2 sealed, 3 both.", min=0, max=3)] = 0,
     retention_heights: Annotated[int, typer.Option(help="Payloads are to be erased after so many.", min=0)] = 0,
     reward_share_permille: Annotated[int, typer.Option(help="The most for one site.", min=0, max=1_000)] = 0,
+    noise_micros: Annotated[int, typer.Option(help="Noise over the clipping bound, in millionths.", min=0)] = 0,
+    sampling_micros: Annotated[
+        int, typer.Option(help="How likely an example takes part in a step, in millionths.", min=0, max=1_000_000)
+    ] = 1_000_000,
+    steps: Annotated[int, typer.Option(help="Noisy steps in a round.", min=0, max=1_000_000)] = 1,
     url: Url = URL_DEFAULT,
     passphrase_file: PassphraseFile = None,
     genesis: TrustedGenesis = None,
@@ -212,6 +217,7 @@ def terms(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Propose, as an officer, what a task is for, as far as its specification does not say it."""
     from fl.policies.records import SetTerms
+    from fl.privacy.records import Mechanism
     from ledger.digest import DIGEST_BYTES, Digest
 
     is_digest = len(task) == 2 * DIGEST_BYTES and all(letter in "0123456789abcdef" for letter in task)
@@ -225,6 +231,7 @@ def terms(  # noqa: PLR0913 - options of a command
         privacy_tier,
         retention_heights,
         reward_share_permille,
+        Mechanism(noise_micros, sampling_micros, steps),
     )
     outcome = propose_action(url, action, key, passphrase_file, genesis, tls_ca)
     tell_proposal("Proposed:", outcome, url, as_json=as_json)

@@ -9,6 +9,7 @@ from fl.membership.cards import CARD_DOMAIN, MemberCard, prove_keys
 from fl.policies.occasions import OCCASIONS, Occasion
 from fl.policies.program import compile_policy
 from fl.policies.records import AdoptPolicy, Policy, SetTerms, SiteDeclaration
+from fl.privacy.records import Mechanism
 from fl.records import Participant
 from ledger.codec import encode
 from ledger.digest import Digest
@@ -30,7 +31,7 @@ def in_force(members: Members, name: str, occasion: Occasion, source: str) -> No
 
 def terms(specification: Digest, **changes: object) -> SetTerms:
     """Return the terms of a task, empty but for the changes."""
-    return msgspec.structs.replace(SetTerms(specification, "", "", "", "", 0, 0, 0), **changes)
+    return msgspec.structs.replace(SetTerms(specification, "", "", "", "", 0, 0, 0, Mechanism(0, 0, 0)), **changes)
 
 
 def declaration(**changes: object) -> SiteDeclaration:

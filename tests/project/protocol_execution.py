@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import isqrt, prod
 
 from tests.project import protocol_arithmetic as arithmetic
+from tests.project import protocol_budgets as budgets
 from tests.project import protocol_evidence as evidence
 from tests.project import protocol_governance as governance
 from tests.project import protocol_learning as learning
@@ -41,6 +42,7 @@ PAYLOADS = {
     "validator.rotate": "KeyRotation",
     "evidence": "EvidenceReport",
     "site.declare": "SiteDeclaration",
+    "budget.tighten": "TightenBudget",
 }
 
 
@@ -101,8 +103,8 @@ def carry_out(book: Book, transaction: Rec, identity: bytes) -> None:
             membership.approve(book, who, payload)
         case "validator.rotate":
             membership.rotate(book, who, payload)
-        case "site.declare":
-            fault = governance.declare(book, who, payload)
+        case "site.declare" | "budget.tighten":
+            fault = (governance.declare if kind == "site.declare" else budgets.tighten)(book, who, payload)
             if fault is not None:
                 raise Refusal(*fault)
         case _:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tests.project import protocol_budgets as budgets
 from tests.project import protocol_policies as language
 from tests.project.protocol_denials import judged
 from tests.project.protocol_reader import digest
@@ -13,8 +14,8 @@ from tests.project.protocol_records import Rec, Value, encode, make
 if TYPE_CHECKING:
     from tests.project.protocol_learning import Book
 
-KINDS = ("AdoptPolicy", "RepealPolicy", "SetTerms", "ReleaseModel")
-SEEN = ("SetTerms", "ReleaseModel")
+KINDS = ("AdoptPolicy", "RepealPolicy", "SetTerms", "ReleaseModel", "SetBudget")
+SEEN = ("SetTerms", "SetBudget", "ReleaseModel")
 DAY_MS = 86_400_000
 
 
@@ -52,6 +53,8 @@ def changes_nothing(book: Book, action: Rec) -> bool:
             return action.text("name") not in [one.text("name") for one in in_force(book)]
         case "SetTerms":
             return book.read("SetTerms", terms_key(action.data("specification"))) == action
+        case "SetBudget":
+            return budgets.changes_nothing(book, action)
         case _:
             return release_key(action) in book.state
 
@@ -62,6 +65,8 @@ def fault(book: Book, action: Rec) -> tuple[str, str] | None:
         name, version = action.text("task"), action.number("version")
         known = book.task(name) is not None and b"fl/model/" + name.encode() + b"/" + number(version) in book.state
         return None if known else ("release.unknown_model", f"{name} has no model {version}")
+    if action.kind == "SetBudget":
+        return budgets.fault(book, action)
     if action.kind != "AdoptPolicy":
         return None
     policy = action.rec("policy")
@@ -93,6 +98,8 @@ def enact(book: Book, action: Rec) -> None:
             write_in_force(book, name, [])
         case "SetTerms":
             book.write(terms_key(action.data("specification")), action)
+        case "SetBudget":
+            budgets.enact(book, action)
         case _:
             state = make("ReleaseState", **action.fields, height=book.height)
             book.write(release_key(action), state)
@@ -170,7 +177,7 @@ def update_denial(book: Book, state: Rec, current: Rec, who: Rec, said: Rec) -> 
                 "saturated": said.number("saturated"),
                 "metrics": metrics(said),
             },
-            "budget": dict.fromkeys(language.inputs()["BudgetInput"], 0) | {"has_account": False},
+            "budget": budgets.seen_budget(book, terms(book, state.rec("spec")), current, house),
         }
 
     first = denial(book, "round", see) if not current.items("participants") else ""
@@ -206,6 +213,10 @@ def enactment_denial(book: Book, proposal: Rec) -> str:
     return denial(book, "release", see)
 
 
+def terms(book: Book, spec: Rec) -> Rec | None:
+    return book.read("SetTerms", terms_key(digest("task", encode(spec))))
+
+
 def begin(book: Book, name: str) -> None:
     """Count a round that begins."""
     if in_force(book):
@@ -220,7 +231,7 @@ def begin(book: Book, name: str) -> None:
 
 def task(book: Book, spec: Rec) -> dict[str, Any]:
     name, rule = digest("task", encode(spec)), spec.rec("rule")
-    terms = book.read("SetTerms", terms_key(name))
+    agreed_terms = terms(book, spec)
     words = 0
     for tensor in spec.rec("schema").recs("tensors"):
         count = 1
@@ -237,8 +248,11 @@ def task(book: Book, spec: Rec) -> dict[str, Any]:
         "steps": rule.texts("pre"),
         "attackers": rule.number("f"),
         "parameters": words,
-        "has_terms": terms is not None,
-        **{field: terms.fields[field] if terms is not None else other for field, other in (agreed | numbers).items()},
+        "has_terms": agreed_terms is not None,
+        **{
+            field: agreed_terms.fields[field] if agreed_terms is not None else other
+            for field, other in (agreed | numbers).items()
+        },
     }
     return ordered("TaskInput", found)
 
@@ -301,22 +315,27 @@ def makers(book: Book, name: str, version: int) -> list[str]:
 
 def seen_proposal(book: Book, proposal: Rec) -> dict[str, Any]:
     action = proposal.rec("action")
-    is_release = action.kind == "ReleaseModel"
     approvals = []
     for one in approvers(book, proposal.number("number")):
         told = book.read("SiteState", b"fl/site/" + one.text("organisation").encode())
         reviews = [] if told is None else told.rec("declaration").texts("reviews")
         approvals.append({"officer": one.text("officer"), "organisation": one.text("organisation"), "reviews": reviews})
     return {
-        "action": "release-model" if is_release else "set-terms",
-        "subject": release_name(action) if is_release else action.data("specification").hex(),
+        "action": {"ReleaseModel": "release-model", "SetTerms": "set-terms", "SetBudget": "set-budget"}[action.kind],
+        "subject": about(action),
         "organisation": proposal.text("organisation"),
         "approvals": approvals,
     }
 
 
-def release_name(action: Rec) -> str:
-    return f"{action.text('task')}/{action.number('version')}"
+def about(action: Rec) -> str:
+    match action.kind:
+        case "ReleaseModel":
+            return f"{action.text('task')}/{action.number('version')}"
+        case "SetBudget":
+            return f"{action.text('organisation')}/{action.text('data_set')}"
+        case _:
+            return action.data("specification").hex()
 
 
 def release(book: Book, action: Rec) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from tests.project import protocol_arithmetic as arithmetic
+from tests.project import protocol_budgets as budgets
 from tests.project import protocol_governance as governance
 from tests.project.protocol_reader import digest, quorum, statement_fault
 from tests.project.protocol_records import Rec, Value, decode, encode, make
@@ -257,9 +258,13 @@ def update(book: Book, who: Rec, submission: Rec, identity: bytes) -> None:
     require_words(task, acknowledgement)
     seals = submission.rec("availability").recs("seals")
     book.require_statement("update.unavailable", seals, "acknowledgement", encode(acknowledgement))
+    terms = governance.terms(book, task.rec("spec"))
+    fault = budgets.update_fault(book, terms, current, organisation)
+    need(fault is None, *(fault or ("", "")))
     allowed(governance.update_denial(book, task, current, who, submission))
     if not current.items("participants"):
         governance.begin(book, name)
+        budgets.begin(book, task.rec("spec"), terms, current)
     written = make(
         "UpdateState",
         task=name,
@@ -279,6 +284,7 @@ def update(book: Book, who: Rec, submission: Rec, identity: bytes) -> None:
     houses: list[Value] = [*sorted([*current.texts("organisations"), organisation])]
     book.write_round(current.changed(participants=people, organisations=houses, deadline_ms=deadline))
     book.say("update.accepted", f"{name}/{count}", person)
+    budgets.open_update(book, current, organisation)
 
 
 def require_words(task: Rec, acknowledgement: Rec) -> None:
@@ -405,6 +411,7 @@ def end_block(book: Book) -> None:
             seed = round_seed(book, latest)
             closed = latest.changed(status="closed", closed_height=book.height, deadline_ms=deadline, seed=seed)
             book.write_round(closed)
+            budgets.end(book, latest)
             book.say("round.closed", f"{name}/{latest.number('number')}", f"{k} updates")
         elif status == "open" and due:
             fail(book, task, latest, f"{k} updates came in time, {spec.number('updates_min')} were needed")
@@ -422,6 +429,7 @@ def round_seed(book: Book, latest: Rec) -> bytes:
 
 
 def fail(book: Book, task: Rec, latest: Rec, reason: str) -> None:
+    budgets.end(book, latest)
     book.write_round(latest.changed(status="failed", deadline_ms=0, reason=reason))
     book.say("round.failed", f"{latest.text('task')}/{latest.number('number')}", reason)
     open_next(book, task, latest.items("exponents"))

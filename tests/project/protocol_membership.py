@@ -175,7 +175,7 @@ def card_holds(book: Book, card: Rec) -> bool:
 
 def subject(action: Rec) -> str | None:
     match action.kind:
-        case "AddMember" | "AdoptPolicy" | "RepealPolicy" | "SetTerms" | "ReleaseModel":
+        case "AddMember" | "AdoptPolicy" | "RepealPolicy" | "SetTerms" | "ReleaseModel" | "SetBudget":
             return None
         case "ReplaceKeys":
             return action.rec("validator").text("name")

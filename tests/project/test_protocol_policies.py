@@ -12,11 +12,15 @@ from fl.policies.errors import PolicyError
 from fl.policies.occasions import OCCASIONS, UpdateOccasion
 from fl.policies.program import compile_policy, judge
 from fl.policies.types import Input, Type, type_of
+from fl.privacy.epsilon import epsilon_nanos
+from fl.privacy.renyi import gaussian_costs
 from ledger.codec import encode
 from ledger.execution import Execution
+from tests.fl import test_budgets as budget_scenarios
 from tests.fl import test_policies as scenarios
 from tests.fl.consortium import Consortium
 from tests.fl.policy_texts import TEXTS, Writer, occasion_of
+from tests.project import protocol_budgets as budgets
 from tests.project import protocol_policies as page
 from tests.project.protocol_denials import judged, text_of
 from tests.project.protocol_execution import execute
@@ -28,7 +32,7 @@ from tests.project.test_protocol_refusals import POLICIES
 CODES: set[str] = set()
 SCENARIOS = [
     test
-    for name, test in vars(scenarios).items()
+    for name, test in (*vars(scenarios).items(), *vars(budget_scenarios).items())
     if name.startswith("test_") and not inspect.signature(test).parameters
 ]
 REFUSED = scenarios.test_what_could_not_be_decided_the_same_way_everywhere_is_refused_when_it_is_proposed
@@ -94,6 +98,17 @@ def test_the_page_and_the_code_read_judge_and_explain_alike(seed: int) -> None:
     sound = [compared(writer.text(), "update", occasion_of(writer.lots)) for _ in range(500)]
 
     assert sum(sound) > 300
+
+
+def test_the_page_and_the_code_charge_the_same_for_a_mechanism() -> None:
+    lots = random.Random(5)
+    for _ in range(12):
+        noise, steps = int(10 ** lots.uniform(4, 8)), int(10 ** lots.uniform(0, 6))
+        sampling = lots.choice((0, 1, 1_000_000, lots.randrange(1_000_000)))
+        costs = gaussian_costs(noise, sampling, steps)
+        assert budgets.figures(noise, sampling, steps) == costs
+        for digits in (2, 5, 12):
+            assert budgets.epsilon([*costs], digits) == epsilon_nanos(costs, digits)
 
 
 @pytest.mark.parametrize("source", TEXTS)

@@ -52,7 +52,7 @@ replace = msgspec.structs.replace
 SALT = bytes(32)
 
 MEMBERSHIP = ("governance.", "member.", "rotation.", "evidence.")
-POLICIES = ("policy.", "release.", "site.")
+POLICIES = ("policy.", "release.", "site.", "budget.")
 """Codes that `test_protocol_membership` looks after."""
 
 
