@@ -158,6 +158,8 @@ PATH_PARAMETERS: Final = {
         Parameter("id", "Transaction id.", _HEX_32),
         Parameter("number", "Number of a proposal.", _pattern("[0-9]{1,12}")),
         Parameter("task", "Id of a task.", _pattern(NAME)),
+        Parameter("name", "Name of a policy.", _pattern(NAME)),
+        Parameter("organisation", "Name of an institution.", _pattern(NAME)),
         Parameter("round", "Number, or `latest`.", _NUMBER_OR_LATEST),
         Parameter("version", "Number, or `latest`.", _NUMBER_OR_LATEST),
         Parameter("size", "Bytes of the payload, its salt included.", _integer(SALT_BYTES, PAYLOAD_BYTES_MAX)),

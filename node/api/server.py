@@ -32,6 +32,7 @@ from node.api import (
     models,
     participants,
     payloads,
+    policies,
     proofs,
     rounds,
     state,
@@ -59,6 +60,7 @@ SHUTDOWN_SECONDS: Final = 2.0
 RESOURCES: Final = (
     status,
     membership,
+    policies,
     blocks,
     headers,
     transactions,
