@@ -16,6 +16,7 @@ import typer
 from foedus.cli import (
     audit,
     backup,
+    budgets,
     completion,
     doctor,
     facts,
@@ -58,6 +59,7 @@ for module in (
     tasks,
     validators,
     policies,
+    budgets,
     sites,
     participants,
     rounds,

@@ -18,10 +18,12 @@ from fl.membership.state import (
 )
 from fl.policies.actions import about
 from fl.policies.records import AdoptPolicy, ReleaseModel, RepealPolicy, SetTerms
+from fl.privacy.records import SetBudget
 from fl.state import decoded
 from ledger.reigns import coming_validators_of, reigns_of, validators_at
 from ledger.validators import Validator
 from node.api.answering import VIEW, integer, json, limit_of, optional_integer
+from node.api.budgets import budget_answer
 from node.api.membership_answers import (
     ChangesAnswer,
     OffenceItem,
@@ -160,6 +162,7 @@ def _proposal(view: NodeView, one: ProposalState) -> ProposalItem:
         reason=one.reason,
         policy=policy_item(action.policy, adopted=0, repealed=0) if isinstance(action, AdoptPolicy) else None,
         terms=terms_answer(action) if isinstance(action, SetTerms) else None,
+        budget=budget_answer(action) if isinstance(action, SetBudget) else None,
         held_by=held_by(view, one),
     )
 
@@ -167,6 +170,8 @@ def _proposal(view: NodeView, one: ProposalState) -> ProposalItem:
 def _about(action: Action) -> str:
     if isinstance(action, (AdoptPolicy, RepealPolicy, SetTerms, ReleaseModel)):
         return about(action)
+    if isinstance(action, SetBudget):
+        return f"{action.organisation}/{action.data_set}"
     return action.card.name if isinstance(action, AddMember) else subject_of(action) or ""
 
 

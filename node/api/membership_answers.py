@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node.api.answers import Answer
+from node.api.budget_answers import BudgetAnswer
 from node.api.policy_answers import PolicyItem, TermsAnswer
 
 
@@ -74,11 +75,11 @@ class ProposalItem(Answer, frozen=True):
 
     number: int
     action: str
-    """`add-member`, `remove-member`, `replace-keys`, `reinstate-member`, `adopt-policy`, `repeal-policy`, `set-terms`
-    or `release-model`."""
+    """`add-member`, `remove-member`, `replace-keys`, `reinstate-member`, `adopt-policy`, `repeal-policy`,
+    `set-terms`, `release-model` or `set-budget`."""
 
     subject: str
-    """The institution, policy, specification or model that it is about."""
+    """The institution, policy, specification, model or account that it is about."""
 
     digest: str
     """Approvals name it."""
@@ -99,6 +100,9 @@ class ProposalItem(Answer, frozen=True):
 
     terms: TermsAnswer | None = None
     """What is to hold for a task, if that is what is voted on."""
+
+    budget: BudgetAnswer | None = None
+    """What limits are to hold, if that is what is voted on."""
 
     held_by: str = ""
     """Which policy, clause and values keep it from being enacted although it has its votes."""
