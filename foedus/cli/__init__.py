@@ -16,6 +16,7 @@ import typer
 from foedus.cli import (
     audit,
     backup,
+    budgets,
     completion,
     decisions,
     doctor,
@@ -60,6 +61,7 @@ for module in (
     validators,
     decisions,
     policies,
+    budgets,
     sites,
     participants,
     rounds,

@@ -77,6 +77,8 @@ def proposal_show(
         facts |= {f"clause {place}": clause for place, clause in enumerate(one.policy.clauses, start=1)}
     if one.terms is not None:
         facts |= {name: str(getattr(one.terms, name)) for name in one.terms.__struct_fields__}
+    if one.budget is not None:
+        facts |= {name: str(getattr(one.budget, name)) for name in one.budget.__struct_fields__}
     facts |= {name: said for name, said in (("held by", one.held_by), ("reason", one.reason)) if said}
     print_facts(f"Proposal {number}:", facts)
 

@@ -19,10 +19,12 @@ from fl.membership.state import (
 )
 from fl.policies.actions import about
 from fl.policies.records import AdoptPolicy, RepealPolicy, SetTerms
+from fl.privacy.records import SetBudget
 from fl.state import decoded
 from ledger.reigns import coming_validators_of, reigns_of, validators_at
 from ledger.validators import Validator
 from node.api.answering import VIEW, integer, json, limit_of, optional_integer
+from node.api.budgets import budget_answer
 from node.api.membership_answers import (
     ChangesAnswer,
     OffenceItem,
@@ -161,6 +163,7 @@ def _proposal(view: NodeView, one: ProposalState) -> ProposalItem:
         reason=one.reason,
         policy=policy_item(action.policy, adopted=0, repealed=0) if isinstance(action, AdoptPolicy) else None,
         terms=terms_answer(action) if isinstance(action, SetTerms) else None,
+        budget=budget_answer(action) if isinstance(action, SetBudget) else None,
         held_by=held_by(view, one),
     )
 
@@ -171,6 +174,8 @@ def _about(action: Action) -> str:
             return card.name
         case AdoptPolicy() | RepealPolicy() | SetTerms():
             return about(action)
+        case SetBudget():
+            return f"{action.organisation}/{action.data_set}"
         case PauseLearning(task) | ResumeLearning(task):
             return task or EVERYTHING
         case ChangeTask(task):

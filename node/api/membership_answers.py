@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node.api.answers import Answer
+from node.api.budget_answers import BudgetAnswer
 from node.api.policy_answers import PolicyItem, TermsAnswer
 
 
@@ -78,7 +79,7 @@ class ProposalItem(Answer, frozen=True):
     `set-budget`, `pause-learning`, `resume-learning`, `change-task` or `release-model`."""
 
     subject: str
-    """The institution, policy, specification, task (`*` for all) or model (`task/version`) that it is about."""
+    """The institution, policy, specification, account, task (`*` for all) or model (`task/version`) it is about."""
 
     digest: str
     """Approvals name it."""
@@ -99,6 +100,9 @@ class ProposalItem(Answer, frozen=True):
 
     terms: TermsAnswer | None = None
     """What is to hold for a task, if that is what is voted on."""
+
+    budget: BudgetAnswer | None = None
+    """What limits are to hold, if that is what is voted on."""
 
     held_by: str = ""
     """Which policy, clause and values keep it from being enacted although it has its votes."""

@@ -112,6 +112,9 @@ def terms_answer(one: SetTerms) -> TermsAnswer:
         privacy_tier=one.privacy_tier,
         retention_heights=one.retention_heights,
         reward_share_permille=one.reward_share_permille,
+        noise_micros=one.mechanism.noise_micros,
+        sampling_micros=one.mechanism.sampling_micros,
+        steps=one.mechanism.steps,
     )
 
 

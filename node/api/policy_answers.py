@@ -51,6 +51,14 @@ class TermsAnswer(Answer, frozen=True):
     privacy_tier: int
     retention_heights: int
     reward_share_permille: int
+    noise_micros: int
+    """Agreed: noise over the clipping bound, in millionths; that it is added is attested by each site."""
+
+    sampling_micros: int
+    """Agreed: how likely an example takes part in a step, in millionths; attested as well."""
+
+    steps: int
+    """Agreed: noisy steps in a round; attested as well."""
 
 
 class SiteItem(Answer, frozen=True):
