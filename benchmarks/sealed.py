@@ -4,10 +4,10 @@
 
 For n = m = 4 and 7 with d = 10^6, and n = m = 4 with d = 10^7: processor seconds of one participant (hide an update and
 name it), of one validator before updates exist (`stock`: pads and their masked products), and of one validator from the
-updates on (`online`: check the vectors' roots, Gram shares, sum, folds, the sum of f + 1 vectors, its certificate).
-Beside it `online_again`, when the pads were not kept in memory but are made again. Then bytes: into and out of a
-validator and a participant, and on the ledger in all. All parties run one after the other in this process, on one core;
-nothing is sent.
+updates on (`online`: Gram shares with the roots of all vectors checked, sum, folds, the sum of f + 1 vectors, its
+certificate). Beside it `online_again`, when the pads were not kept in memory but are made again. Then bytes: into and
+out of a validator and a participant, and on the ledger in all. All parties run one after the other in this process, on
+one core; nothing is sent.
 
 `open` is the same rule on the same words as every validator of an open round computes it. `secaggplus` is Flower's own
 code for one client (quantise, one private and m - 1 pairwise masks) and for the server (sum, remove the masks), found
@@ -40,7 +40,7 @@ from fl.kernels.field import Elements
 from fl.schema import Segment
 from fl.sealed.committee import Committee
 from fl.sealed.pads import WORD_BYTES
-from fl.sealed.participant import Participant, root_of
+from fl.sealed.participant import Participant
 from fl.sealed.round import SealedRound
 from fl.sealed.setup import Setup
 from fl.sealed.stock import Slot
@@ -189,7 +189,6 @@ def _open(
         row.ledger_round_bytes += _bytes_of(message)
         assert running.handle(message) is None
 
-    meter.time("roots", lambda: [root_of(vector) for vector in hidden.values()])
     for seat, validator in enumerate(validators):
         step = "gram" if seat == 0 else "others"
         post(meter.time(step, lambda one=validator: one.gram_shares(running, hidden)))
@@ -218,7 +217,7 @@ def _report(row: Row, meter: Meter, validator: Validator, slot: Slot, committee:
     vector = WORD_BYTES * row.d
     validator.release(slot)
     meter.time("pads_again", lambda: validator.products(slot))
-    online = ("roots", "gram", "sum", "folds", "check", "aggregate")
+    online = ("gram", "sum", "folds", "check", "aggregate")
     row.steps_cpu_s = {step: round(meter.seconds[step], 4) for step in online}
     row.deal_cpu_s = round(meter.seconds["deal"], 4)
     row.participant_cpu_s = round(meter.seconds["participant"], 3)

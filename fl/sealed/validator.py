@@ -35,6 +35,14 @@ from fl.sealed.shares import folds, gram_shares, pairs_of, symmetric, upper
 from fl.sealed.stock import Slot, slot_shares
 
 
+class WrongVectorError(ValueError):
+    """A vector that was handed in is not the one that its sender named on the ledger."""
+
+    def __init__(self, participant: int) -> None:
+        super().__init__(f"the vector of participant {participant} is not what its update names; fetch it again")
+        self.participant = participant
+
+
 class MissingVectorError(LookupError):
     """Too few good vectors came in for the sum."""
 
@@ -83,6 +91,7 @@ class Validator:
         self._received: dict[int, dict[int, bytes]] = {}
         self._ring = KeyRing({})
         self._prepared: dict[int, _Prepared] = {}
+        self._shown: dict[int, tuple[tuple[int, bytes], ...]] = {}
         self._answered: dict[int, tuple[int, ...]] = {}
 
     def receive(self, participant: int, deal: Deal) -> Complaint | None:
@@ -119,10 +128,21 @@ class Validator:
     def gram_shares(self, running: SealedRound, hidden: Mapping[int, Elements]) -> GramShares:
         """Return shares of the updates' inner products.
 
+        Of other updates on the same pads it would give products with these: that is a broken invariant.
+
         Args:
             running: the round, in phase `gram` or later.
             hidden: y of each participant in the round.
+
+        Raises:
+            WrongVectorError: a vector's root is another than its update names.
         """
+        for seat in running.participants:
+            if root_of(hidden[seat]) != running.updates[seat].root:
+                raise WrongVectorError(seat)
+        named = tuple((seat, running.updates[seat].root) for seat in running.participants)
+        known = self._shown.setdefault(running.slot.number, named)
+        assert known == named, f"slot {running.slot.number} has hidden other updates already"
         prepared = self._of(running.slot)
         field, places = self._committee.field, running.places
         updates, pads = [hidden[seat] for seat in running.participants], [prepared.pads[place] for place in places]
@@ -241,6 +261,8 @@ class Validator:
     def forget(self, slot: int) -> None:
         """Delete all that could open the updates of the slots up to this one."""
         self._ring.forget(slot)
+        self._shown = {number: named for number, named in self._shown.items() if number > slot}
+        self._answered = {number: weights for number, weights in self._answered.items() if number > slot}
         self._prepared = {number: kept for number, kept in self._prepared.items() if number > slot}
 
     def _of(self, slot: Slot) -> _Prepared:

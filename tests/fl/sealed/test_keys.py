@@ -99,6 +99,20 @@ def test_a_dealer_of_a_wrong_key_is_out_and_the_complainer_is_not_named(
     assert setup.dealers == ()
 
 
+def test_a_dealer_whose_box_opens_with_its_seed_alone_is_out(cast: tuple[Participant, list[Validator]]) -> None:
+    """The box names another ephemeral key than it was sealed with, so that only its dealer can open it."""
+    participant, validators = cast
+    boxes = list(participant.dealing.deal.boxes)
+    boxes[1] = box_keys(b"j" * 32)[0] + boxes[1][32:]
+    dealing = replace(participant.dealing, deal=replace(participant.dealing.deal, boxes=tuple(boxes)))
+    setup = set_up(participant, validators, dealing)
+
+    assert validators[1].receive(0, dealing.deal) == Complaint(1, 0)
+    assert setup.handle(Complaint(1, 0)) is None
+    assert setup.handle(participant.answer(1)) is None
+    assert setup.blamed == [Blame("participant", 0, "false_deal")]
+
+
 def test_a_false_complaint_names_the_complainer_and_keeps_the_dealer(
     cast: tuple[Participant, list[Validator]],
 ) -> None:
