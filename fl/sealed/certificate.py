@@ -60,12 +60,13 @@ def certify(task: SealedTask, gram: Gram, weights: Sequence[int], total: NDArray
         total: A on the common grid, nearest to 0, shape (d,).
     """
     for segment in task.segments:
-        part, shift = total[segment.start : segment.stop], task.shift(segment)
-        off = np.abs(part) > sum(weights) * _word_bound(task, shift)
-        if shift:
-            off |= (part & ((1 << shift) - 1)) != 0
-        if off.any():
-            return Violated("coordinate", segment.start + int(off.argmax()))
+        shift = task.shift(segment)
+        bound, below = sum(weights) * _word_bound(task, shift), (1 << shift) - 1
+        for begin in range(segment.start, segment.stop, _PIECE):
+            part = total[begin : min(begin + _PIECE, segment.stop)]
+            off = (part > bound) | (part < -bound) | ((part & below) != 0)
+            if off.any():
+                return Violated("coordinate", begin + int(off.argmax()))
     expected = sum(
         own * other * gram[row][column]
         for row, own in enumerate(weights)

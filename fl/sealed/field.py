@@ -25,7 +25,10 @@ _HALF: Final = np.uint64(31)
 _LOW: Final = np.uint64((1 << 31) - 1)
 _MIDDLE: Final = np.uint64((1 << 30) - 1)
 _PIECE: Final = 1 << 15
-"""Elements that numpy handles at a time, so that temporaries stay in cache."""
+"""Elements that are handled at a time, so that temporaries stay in cache."""
+
+_COLUMNS: Final = 1 << 12
+"""Likewise, of many rows together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +63,23 @@ class Field:
     def to_integers(self, elements: Elements) -> NDArray[np.int64]:
         """Return the integers nearest to 0 that elements stand for."""
         integers = elements.astype(np.int64)
-        return np.where(integers > self.modulus // 2, integers - np.int64(self.modulus), integers)
+        for begin in range(0, len(integers), _PIECE):
+            part = integers[begin : begin + _PIECE]
+            part -= np.int64(self.modulus) * (part > self.modulus // 2)
+        return integers
 
-    def add(self, a: Elements, b: Elements) -> Elements:
-        """Return a + b, of shapes that broadcast."""
+    def add(self, a: Elements, b: Elements, out: Elements | None = None) -> Elements:
+        """Return a + b, of shapes that broadcast; written to `out` where that is given."""
         compiled = self._compiled(a, b)
-        if compiled is not None:
-            out = np.empty_like(a)
+        if compiled is not None and (out is None or out.data.contiguous):
+            out = np.empty_like(a) if out is None else out
             compiled.add(a, b, out)
             return out
-        return self._below(a + b)
+        total = self._below(a + b)
+        if out is None:
+            return total
+        out[...] = total
+        return out
 
     def subtract(self, a: Elements, b: Elements) -> Elements:
         """Return a - b, of shapes that broadcast."""
@@ -135,11 +145,29 @@ class Field:
         whole: list[list[int]] = (triangle + np.triu(triangle, 1).T).tolist()
         return whole
 
+    def gram_of_sums(self, left: Sequence[Elements], right: Sequence[Elements]) -> list[list[int]]:
+        """Return all inner products of the rows left_i + right_i, each of shape (d,), without making them whole."""
+        count, size = len(left), len(left[0])
+        total = [[0] * count for _ in range(count)]
+        rows = np.empty((count, min(_COLUMNS, size)), np.uint64)
+        for begin in range(0, size, _COLUMNS):
+            place = slice(begin, min(begin + _COLUMNS, size))
+            part = rows[:, : place.stop - begin]
+            for row in range(count):
+                self.add(left[row][place], right[row][place], part[row])
+            total = [
+                [(old + new) % self.modulus for old, new in zip(*lines, strict=True)]
+                for lines in zip(total, self.gram(part), strict=True)
+            ]
+        return total
+
     def combination(self, factors: Sequence[int], vectors: Sequence[Elements]) -> Elements:
         """Return the sum of factor * vector; at least one vector is needed."""
         total = np.zeros_like(vectors[0])
-        for factor, vector in zip(factors, vectors, strict=True):
-            self.add_scaled(total, factor, vector)
+        for begin in range(0, total.shape[-1], _PIECE):
+            place = (..., slice(begin, begin + _PIECE))
+            for factor, vector in zip(factors, vectors, strict=True):
+                self.add_scaled(total[place], factor, vector[place])
         return total
 
     def from_words(self, words: Elements) -> tuple[Elements, int]:

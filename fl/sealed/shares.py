@@ -16,7 +16,7 @@ import numpy as np
 
 from fl.kernels.field import Elements
 from fl.sealed.field import FIELD, Field
-from fl.sealed.pads import random_vector
+from fl.sealed.pads import CHUNK_WORDS, Stream, random_vector
 
 FOLDS: Final = 2
 """A vector with a wrong element passes both folds with probability p^-2, about 2^-122."""
@@ -91,14 +91,24 @@ def gram_shares(
     )
 
 
-def fold_vectors(field: Field, challenge: bytes, size: int) -> tuple[Elements, ...]:
-    """Return the random vectors with which sums are compared, known only after all sums are committed to."""
-    return tuple(random_vector(field, challenge, b"fold%d" % number, size) for number in range(FOLDS))
+def folds(field: Field, challenge: bytes, vectors: Sequence[Elements]) -> list[tuple[int, ...]]:
+    """Return the inner products of each vector with the fold vectors, which nobody knew before the challenge.
 
-
-def folds(field: Field, vectors: Sequence[Elements], summed: Elements) -> tuple[int, ...]:
-    """Return a vector's inner product with each fold vector."""
-    return tuple(field.dot(vector, summed) for vector in vectors)
+    Args:
+        field: of the shares.
+        challenge: drawn after all vectors were committed to.
+        vectors: of one length.
+    """
+    totals = [[0] * FOLDS for _ in vectors]
+    size = len(vectors[0]) if vectors else 0
+    streams = [Stream(field, challenge, b"fold%d" % number, size) for number in range(FOLDS)]
+    for begin in range(0, size, CHUNK_WORDS):
+        stop = min(begin + CHUNK_WORDS, size)
+        for number, stream in enumerate(streams):
+            drawn = stream.next(stop - begin)
+            for total, vector in zip(totals, vectors, strict=True):
+                total[number] = (total[number] + field.dot(drawn, vector[begin:stop])) % field.modulus
+    return [tuple(total) for total in totals]
 
 
 def coordinate_vector(size: int, coordinate: int) -> Elements:

@@ -187,7 +187,9 @@ def slot_shares(
         size: d.
     """
     count = len(subkeys)
-    pads = np.stack([pad_share(committee, validator, keys, size) for keys in subkeys])
+    pads = np.empty((count, size), np.uint64)
+    for keys, row in zip(subkeys, pads, strict=True):
+        pad_share(committee, validator, keys, row)
     contributions = [mask_shares(committee, validator, keys, count) for keys in subkeys]
     masks = pair_masks(committee.field, contributions)
     bare = list(upper(committee.field.gram(pads)))

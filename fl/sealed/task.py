@@ -83,12 +83,17 @@ class SealedTask:
         """Return what a participant hides, shape (d,)."""
         return self.field.from_integers(self.scaled(words))
 
-    def words_sum(self, total: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return a sum of updates, on the common grid, as a sum of words; it must divide (`fl.sealed.certificate`)."""
-        words = total.copy()
+    def to_words(self, total: NDArray[np.int64], factor: int) -> None:
+        """Turn a sum of updates on the common grid into `factor` times a sum of words, in place.
+
+        It must divide, which `fl.sealed.certificate` sees to.
+        """
         for segment in self.segments:
-            words[segment.start : segment.stop] >>= self.shift(segment)
-        return words
+            part, shift = total[segment.start : segment.stop], self.shift(segment)
+            if shift:
+                part >>= shift
+        if factor != 1:
+            total *= factor
 
     def _faults(self) -> Iterator[str]:
         yield from geometric_faults(self.rule)

@@ -31,8 +31,16 @@ from fl.sealed.messages import (
 from fl.sealed.participant import root_of
 from fl.sealed.polynomial import lagrange
 from fl.sealed.round import SealedRound
-from fl.sealed.shares import fold_vectors, folds, gram_shares, pairs_of, symmetric, upper
+from fl.sealed.shares import folds, gram_shares, pairs_of, symmetric, upper
 from fl.sealed.stock import Slot, slot_shares
+
+
+class WrongVectorError(ValueError):
+    """A vector that was handed in is not the one that its sender named on the ledger."""
+
+    def __init__(self, participant: int) -> None:
+        super().__init__(f"the vector of participant {participant} is not what its update names; fetch it again")
+        self.participant = participant
 
 
 class MissingVectorError(LookupError):
@@ -83,6 +91,7 @@ class Validator:
         self._received: dict[int, dict[int, bytes]] = {}
         self._ring = KeyRing({})
         self._prepared: dict[int, _Prepared] = {}
+        self._shown: dict[int, tuple[tuple[int, bytes], ...]] = {}
         self._answered: dict[int, tuple[int, ...]] = {}
 
     def receive(self, participant: int, deal: Deal) -> Complaint | None:
@@ -119,18 +128,24 @@ class Validator:
     def gram_shares(self, running: SealedRound, hidden: Mapping[int, Elements]) -> GramShares:
         """Return shares of the updates' inner products.
 
+        Of other updates on the same pads it would give products with these: that is a broken invariant.
+
         Args:
             running: the round, in phase `gram` or later.
             hidden: y of each participant in the round.
+
+        Raises:
+            WrongVectorError: a vector's root is another than its update names.
         """
+        for seat in running.participants:
+            if root_of(hidden[seat]) != running.updates[seat].root:
+                raise WrongVectorError(seat)
+        named = tuple((seat, running.updates[seat].root) for seat in running.participants)
+        known = self._shown.setdefault(running.slot.number, named)
+        assert known == named, f"slot {running.slot.number} has hidden other updates already"
         prepared = self._of(running.slot)
         field, places = self._committee.field, running.places
-        opened = np.stack(
-            [
-                field.add(hidden[seat], prepared.pads[place])
-                for seat, place in zip(running.participants, places, strict=True)
-            ]
-        )
+        updates, pads = [hidden[seat] for seat in running.participants], [prepared.pads[place] for place in places]
         count = len(running.slot.dealers)
         bare, low = symmetric(prepared.bare, count), symmetric([low for low, _ in prepared.masks], count)
         used = [(places[k], places[other]) for k, other in pairs_of(len(places))]
@@ -138,7 +153,7 @@ class Validator:
             self._seat,
             gram_shares(
                 field,
-                upper(field.gram(opened)),
+                upper(field.gram_of_sums(updates, pads)),
                 [bare[k][other] for k, other in used],
                 running.constants,
                 [(low[k][other], 0) for k, other in used],
@@ -165,7 +180,7 @@ class Validator:
     def folds(self, running: SealedRound, vector: Elements) -> Folds:
         """Return this validator's share folded by the challenge's vectors."""
         field = self._committee.field
-        return Folds(self._seat, folds(field, fold_vectors(field, running.challenge, len(vector)), vector))
+        return Folds(self._seat, folds(field, running.challenge, [vector])[0])
 
     def wanted(self, running: SealedRound) -> tuple[int, ...]:
         """Return whose vectors to fetch: one's own and the f that follow among the candidates; the rest in reserve.
@@ -184,12 +199,11 @@ class Validator:
             vectors: as they came from `wanted`; one that is not what was committed to is nobody's fault.
         """
         field, commitments = self._committee.field, running.commitments
-        by = fold_vectors(field, running.challenge, running.task.size)
         suspected, good = [], {}
-        for seat, vector in vectors.items():
-            if root_of(vector) != commitments.get(seat):
-                continue
-            if folds(field, by, vector) == running.fold_share(seat):
+        committed = {seat: vector for seat, vector in vectors.items() if root_of(vector) == commitments.get(seat)}
+        folded = folds(field, running.challenge, list(committed.values()))
+        for (seat, vector), values in zip(committed.items(), folded, strict=True):
+            if values == running.fold_share(seat):
                 good[seat] = vector
             else:
                 suspected.append(Suspicion(self._seat, seat))
@@ -225,11 +239,9 @@ class Validator:
         vectors = [*(good[seat] for seat in seats), *(row for _, row in rows)]
         total = field.to_integers(field.combination([*factors, *(weight for weight, _ in rows)], vectors))
         verdict = certify(running.task, running.gram, selection.weights, total)
-        return Summed(
-            numerator=running.task.words_sum(total) * selection.factor,
-            denominator=selection.denominator,
-            outcome=Outcome(self._seat, root_of(total.view(np.uint64)), verdict),
-        )
+        outcome = Outcome(self._seat, root_of(total.view(np.uint64)), verdict)
+        running.task.to_words(total, selection.factor)
+        return Summed(total, selection.denominator, outcome)
 
     def functionals(self, running: SealedRound, hidden: Mapping[int, Elements]) -> Functionals:
         """Return shares of the functional that is open now, of each selected update."""
@@ -249,6 +261,8 @@ class Validator:
     def forget(self, slot: int) -> None:
         """Delete all that could open the updates of the slots up to this one."""
         self._ring.forget(slot)
+        self._shown = {number: named for number, named in self._shown.items() if number > slot}
+        self._answered = {number: weights for number, weights in self._answered.items() if number > slot}
         self._prepared = {number: kept for number, kept in self._prepared.items() if number > slot}
 
     def _of(self, slot: Slot) -> _Prepared:

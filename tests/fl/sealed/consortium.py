@@ -101,6 +101,9 @@ class Case:
     forged: dict[int, Elements] = field(default_factory=dict)
     """Participant -> elements that are hidden in place of its words."""
 
+    root: int | None = None
+    """Whom the rule trusts."""
+
     norm_max: int = 0
     """0 for the largest one."""
 
@@ -171,7 +174,7 @@ def play(case: Case) -> Played:
     ]
     setup = _setup(case, dice, committee, validators, participants)
     slots = _stock(case, dice, committee, setup, validators, size)
-    copies = [SealedRound(committee, task, slots[-1], seed=b"lots") for _ in range(2)]
+    copies = [SealedRound(committee, task, slots[-1], seed=b"lots", root=case.root) for _ in range(2)]
     table = Table(copies, dice)
     hidden: dict[int, Elements] = {}
     for seat in setup.dealers:

@@ -99,6 +99,20 @@ def test_a_dealer_of_a_wrong_key_is_out_and_the_complainer_is_not_named(
     assert setup.dealers == ()
 
 
+def test_a_dealer_whose_box_opens_with_its_seed_alone_is_out(cast: tuple[Participant, list[Validator]]) -> None:
+    """The box names another ephemeral key than it was sealed with, so that only its dealer can open it."""
+    participant, validators = cast
+    boxes = list(participant.dealing.deal.boxes)
+    boxes[1] = box_keys(b"j" * 32)[0] + boxes[1][32:]
+    dealing = replace(participant.dealing, deal=replace(participant.dealing.deal, boxes=tuple(boxes)))
+    setup = set_up(participant, validators, dealing)
+
+    assert validators[1].receive(0, dealing.deal) == Complaint(1, 0)
+    assert setup.handle(Complaint(1, 0)) is None
+    assert setup.handle(participant.answer(1)) is None
+    assert setup.blamed == [Blame("participant", 0, "false_deal")]
+
+
 def test_a_false_complaint_names_the_complainer_and_keeps_the_dealer(
     cast: tuple[Participant, list[Validator]],
 ) -> None:
@@ -182,7 +196,9 @@ def test_a_pad_hides_one_update_and_no_second() -> None:
 def test_shares_of_a_pad_lie_on_a_polynomial_whose_value_at_0_is_the_pad(n: int) -> None:
     committee = Committee(n)
     keys = {place: digest("sealed-subkey", bytes([place])) for place in range(len(committee.sets))}
-    shares = [pad_share(committee, seat, keys, 70_000) for seat in range(n)]
+    shares = np.empty((n, 70_000), np.uint64)
+    for seat, row in enumerate(shares):
+        pad_share(committee, seat, keys, row)
     pad = whole_pad(committee, keys, 70_000)
 
     for place in (0, 32_767, 32_768, 69_999):

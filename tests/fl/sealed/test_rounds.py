@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from fl.grid import WORD_MAX
 from fl.schema import Segment
 from fl.sealed.messages import Blame
 from fl.sealed.round import SealedRound
+from fl.sealed.validator import WrongVectorError
 from tests.fl.sealed.consortium import LIES, Case, Played, expected_blame, fingerprint, play
 
 RULES = (
@@ -31,6 +33,7 @@ RULES = (
     lambda f: RuleSpec("caf/1", f),
     lambda f: RuleSpec("flame/1", f),
     lambda f: RuleSpec("foolsgold/1", f),
+    lambda f: RuleSpec("fltrust/1", f, root="trusted"),
     lambda f: RuleSpec("weighted-mean/1", f, weight_cap_permille=600),
     lambda f: RuleSpec("weighted-geometric-median/1", f, weight_cap_permille=1000 // (2 * f + 2)),
 )
@@ -62,6 +65,7 @@ def case_of(seed: int, n: int, *, m_max: int = 16) -> Case:
         lies={seat: dice.choice(LIES) for seat in liars},
         misdealt={seat: dice.choice([one for one in range(n) if one not in liars]) for seat in everybody[:spoiled]},
         absent=frozenset(everybody[spoiled : spoiled + gone]),
+        root=everybody[-1] if rule.root else None,
     )
 
 
@@ -74,14 +78,15 @@ def require_plain_result(played: Played) -> None:
     rows = Rows(words, (WHOLE,) * len(words), case.segments)
     gram = gram_matrix(rows)
     assert running.gram == gram
-    plan = linear_plan(case.rule, gram, samples, [one.exponent for one in case.segments], seed=b"lots")
+    root = None if case.root is None else present.index(case.root)
+    plan = linear_plan(case.rule, gram, samples, [one.exponent for one in case.segments], seed=b"lots", root=root)
     if running.phase == "failed":
         heavy = [weight for weight in plan.coefficients if 8 * weight >= max(plan.coefficients) > 0]
         assert running.failure == "too_few_selected"
         assert len(heavy) < played.task.selected_min
         return
     assert running.phase == "done"
-    plain = aggregate(case.rule, words, samples, case.segments, seed=b"lots")
+    plain = aggregate(case.rule, words, samples, case.segments, seed=b"lots", root=root)
     assert running.selection is not None
     assert tuple(weight * running.selection.factor for weight in running.selection.weights) == plan.coefficients
     honest = [seat for seat in range(case.n) if seat not in case.lies]
@@ -117,7 +122,7 @@ def test_a_sealed_round_gives_the_bytes_of_the_open_one_and_names_its_liars(n: i
 @pytest.mark.parametrize("lie", LIES)
 def test_each_lie_is_named_and_changes_nothing(lie: str) -> None:
     case = case_of(3, 4, m_max=6)
-    case.rule, case.lies = RuleSpec("geometric-median/1", 1), {2: lie}  # type: ignore[dict-item]
+    case.rule, case.root, case.lies = RuleSpec("geometric-median/1", 1), None, {2: lie}  # type: ignore[dict-item]
     played = play(case)
 
     require_plain_result(played)
@@ -146,3 +151,35 @@ def test_a_node_that_reads_the_ledger_later_knows_the_same() -> None:
         again.handle(message)
 
     assert fingerprint(again) == fingerprint(played.running)
+
+
+def sound_case() -> Case:
+    """Nobody lies and the rule weighs everybody differently."""
+    case = case_of(3, 4, m_max=6)
+    case.rule, case.root, case.lies = RuleSpec("geometric-median/1", 1), None, {}
+    return case
+
+
+def test_a_set_of_pads_answers_for_one_set_of_updates_and_one_weight_vector() -> None:
+    played = play(sound_case())
+    validator, running = played.validators[0], played.running
+    assert running.selection is not None
+    fewer = SealedRound(played.committee, played.task, played.slots[-1], seed=b"lots", root=played.case.root)
+    for seat in running.participants[1:]:
+        fewer.handle(running.updates[seat])
+    fewer.participants = running.participants[1:]
+
+    with pytest.raises(AssertionError, match="has hidden other updates already"):
+        validator.gram_shares(fewer, played.hidden)
+    running.selection = replace(running.selection, weights=running.selection.weights[::-1])
+    with pytest.raises(AssertionError, match="never again with"):
+        validator.sum_share(running)
+
+
+def test_a_vector_that_is_not_what_was_named_is_refused() -> None:
+    played = play(sound_case())
+    seat = played.running.participants[1]
+    hidden = {**played.hidden, seat: played.hidden[played.running.participants[0]]}
+
+    with pytest.raises(WrongVectorError, match=f"participant {seat} is not what"):
+        played.validators[0].gram_shares(played.running, hidden)
