@@ -16,6 +16,7 @@ from node.aggregation.executor import Executor, Threads
 from node.aggregation.processes import Processes
 from node.aggregation.ray_cluster import RayCluster
 from node.aggregation.room import memory_bytes
+from node.aggregation.team import Team
 from node.aggregation.updates import WORD_BYTES, StoredUpdates
 from node.background import background_threads
 from node.config import AggregationSection
@@ -47,7 +48,7 @@ class Aggregation:
         self._is_in_memory_first: Final = settings.executor == "threads"
         self._bytes_max: Final = settings.memory_mb << 20 or memory_bytes() // 2
         self.threads: Final = background_threads(workers, "pieces")
-        self.work: Final = Work(self.threads.map)
+        self.work: Final = Work(Team(self.threads, workers))
         """How rounds in memory are worked on."""
 
         self._executor: Final = _executor(settings, self.threads, workers)
