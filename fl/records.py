@@ -22,6 +22,7 @@ from ledger.payload import AvailabilityCertificate, PayloadDescriptor
 PARTICIPANTS_MAX: Final = 1_024
 TASKS_ACTIVE_MAX: Final = 64
 METRICS_MAX: Final = 32
+REASON_CHARACTERS_MAX: Final = 256
 METRIC_UNIT: Final = 1_000_000
 """A metric of 0.5 is written as 500,000."""
 
@@ -235,7 +236,7 @@ class RoundState(Record):
     version: Uint
     """Model version that it produced; 0 unless certified."""
 
-    reason: Annotated[str, Meta(max_length=256)]
+    reason: Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)]
     """Why it failed; empty otherwise."""
 
     seed: DigestField

@@ -140,20 +140,22 @@ def compute(job: AggregationJob, base_payload: bytes | None, update_payloads: Se
 class RoundInputs:
     """Memory for a job's inputs, to be filled before `compute_in_place`: all that aggregation needs, allocated once."""
 
-    def __init__(self, job: AggregationJob, used: RoundInputs | None = None) -> None:
+    def __init__(self, job: AggregationJob, used: RoundInputs | None = None, *, streamed: bool = False) -> None:
         """Make room for a job: 2 n d bytes of updates and 4 d bytes of model.
 
         Args:
             job: what will be computed.
             used: of an earlier job, which is not needed any more; its memory serves again where it fits, since fresh
                 pages cost more than the sums. A model that it holds and that is this job's base stays.
+            streamed: the updates stay elsewhere (`fl.streaming`): room for the model alone, `words` has no columns.
         """
         size = job.spec.schema.size
+        columns = 0 if streamed else size
         self.job: Final = job
         self.words: Final[NDArray[np.int16]] = (
             used.words
-            if used is not None and used.words.shape == (len(job.updates), size)
-            else np.empty((len(job.updates), size), dtype="<i2")
+            if used is not None and used.words.shape == (len(job.updates), columns)
+            else np.empty((len(job.updates), columns), dtype="<i2")
         )
         """Shape (n, d): the updates' words, in the order of `job.updates`."""
 
@@ -218,6 +220,12 @@ def compute_in_place(inputs: RoundInputs, work: Work = IN_TURN) -> ComputedModel
         raise InputError(message) from error
     inputs.holds = None
     saturated = _advance(inputs, decision, segments)
+    return concluded(inputs, decision, saturated)
+
+
+def concluded(inputs: RoundInputs, decision: Decision, saturated: int) -> ComputedModel:
+    """Return the result of a round whose new model stands in `inputs.model`, and note there what it is."""
+    job = inputs.job
     hashes = chunk_hashes(inputs.model)
     inputs.holds = PayloadDescriptor(len(inputs.model), root_of_hashes(hashes))
     result = RoundResult(
@@ -225,7 +233,7 @@ def compute_in_place(inputs: RoundInputs, work: Work = IN_TURN) -> ComputedModel
         round=job.round.number,
         base_version=job.round.base_version,
         model=inputs.holds,
-        exponents=next_exponents(exponents, decision.peaks, schema),
+        exponents=next_exponents(job.round.exponents, decision.peaks, job.spec.schema),
         peaks=tuple(decision.peaks),
         saturated=saturated,
         contributions=tuple(_contributions(job, decision)),

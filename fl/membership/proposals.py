@@ -7,8 +7,8 @@
       `------------------------`----(LIFE_MS after the proposal, or after the vote)--> lapsed
 
 A vote is counted with the organisations of the set that decides the block: the approvals of those who left do not count
-any more. Who is the subject of an action has no vote on it, nor has who proposes a release, and Q stays the same:
-against its subject a consortium needs as many as for anything else. A pause needs f + 1 alone.
+any more. Who is the subject of an action has no vote on it, and Q stays the same: against its subject a consortium
+needs as many as for anything else. A pause needs f + 1 alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from fl.membership.records import (
     action_digest,
 )
 from fl.membership.state import DOCKET_KEY, docket_of, proposal_key, proposal_of, undecided
-from fl.records import Participant
+from fl.policies import enforcement
+from fl.records import REASON_CHARACTERS_MAX, Participant
 from fl.state import write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.fields import Height
@@ -89,8 +90,8 @@ def approve(state: Overlay, context: BlockContext, officer: Participant, approva
     if approval.action != proposal.digest:
         detail = f"proposal {proposal.number} is {proposal.digest.hex()}, the approval names {approval.action.hex()}"
         raise RefusalError("governance.other_action", detail)
-    if officer.organisation == actions.has_no_vote(proposal.action, proposal.organisation):
-        detail = f"{officer.organisation} has no vote on proposal {proposal.number}, which is about itself or its own"
+    if officer.organisation == actions.subject_of(proposal.action):
+        detail = f"{officer.organisation} has no vote on proposal {proposal.number}, which is about itself"
         raise RefusalError("governance.subject", detail)
     return _agree(state, officer, proposal)
 
@@ -129,9 +130,11 @@ def due_ms(state: StateReader) -> int | None:
 
 def _agree(state: Overlay, officer: Participant, proposal: ProposalState) -> tuple[Event, ...]:
     organisation = officer.organisation
-    is_voter = organisation != actions.has_no_vote(proposal.action, proposal.organisation)
+    is_voter = organisation != actions.subject_of(proposal.action)
+    is_new = proposal.status in {"open", "waiting"} and enforcement.note_approval(state, officer, proposal)
     if proposal.status != "open" or organisation in proposal.approvals or not is_voter:
-        return ()
+        seconded = Event("governance.seconded", str(proposal.number), f"by {officer.name} of {organisation}")
+        return (seconded,) if is_new else ()
     _write(state, proposal, approvals=tuple(sorted((*proposal.approvals, organisation))))
     return (Event("governance.approved", str(proposal.number), f"by {organisation}"),)
 
@@ -153,7 +156,8 @@ def _advance(state: Overlay, context: BlockContext, proposal: ProposalState) -> 
     if proposal.status == "waiting" and proposal.due_ms <= context.time_ms and _is_ready(state, context, proposal):
         return (*events, _enact(state, context, proposal))
     if proposal.lapses_ms <= context.time_ms:
-        _decide(state, context, proposal, "lapsed", "")
+        reason = enforcement.enactment_denial(state, context, proposal) if proposal.status == "waiting" else ""
+        _decide(state, context, proposal, "lapsed", reason[:REASON_CHARACTERS_MAX])
         return (*events, Event("governance.lapsed", str(proposal.number), ""))
     return events
 
@@ -184,14 +188,14 @@ def _decide(
 
 def _has_passed(context: BlockContext, proposal: ProposalState) -> bool:
     voters = {member.name for member in context.validators.members}
-    voters.discard(actions.has_no_vote(proposal.action, proposal.organisation) or "")
+    voters.discard(actions.subject_of(proposal.action) or "")
     needed = actions.votes_needed(proposal.action, context.validators)
     return len(voters.intersection(proposal.approvals)) >= needed
 
 
 def _is_ready(state: StateReader, context: BlockContext, proposal: ProposalState) -> bool:
     if actions.newcomer(state, proposal.action) is None:
-        return True
+        return not enforcement.enactment_denial(state, context, proposal)
     present = {member.name for member in context.validators.members}
     return len(present.intersection(proposal.attestations)) > context.validators.faulty_max
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from node.api.answers import Answer
+from node.api.budget_answers import BudgetAnswer
+from node.api.policy_answers import PolicyItem, TermsAnswer
 
 
 class ValidatorItem(Answer, frozen=True):
@@ -73,11 +75,11 @@ class ProposalItem(Answer, frozen=True):
 
     number: int
     action: str
-    """`add-member`, `remove-member`, `replace-keys`, `reinstate-member`, `pause-learning`, `resume-learning`,
-    `change-task` or `release-model`."""
+    """`add-member`, `remove-member`, `replace-keys`, `reinstate-member`, `adopt-policy`, `repeal-policy`, `set-terms`,
+    `set-budget`, `pause-learning`, `resume-learning`, `change-task` or `release-model`."""
 
     subject: str
-    """The institution, the task (`*` for all) or the model (`task/version`) that it is about."""
+    """The institution, policy, specification, account, task (`*` for all) or model (`task/version`) it is about."""
 
     digest: str
     """Approvals name it."""
@@ -93,6 +95,17 @@ class ProposalItem(Answer, frozen=True):
     lapses_ms: int
     decided_height: int
     reason: str
+    policy: PolicyItem | None = None
+    """What is to come into force, if it is a policy."""
+
+    terms: TermsAnswer | None = None
+    """What is to hold for a task, if that is what is voted on."""
+
+    budget: BudgetAnswer | None = None
+    """What limits are to hold, if that is what is voted on."""
+
+    held_by: str = ""
+    """Which policy, clause and values keep it from being enacted although it has its votes."""
 
 
 class ProposalsAnswer(Answer, frozen=True):

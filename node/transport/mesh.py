@@ -26,6 +26,7 @@ from node.transport.dialer import Dialer
 from node.transport.errors import GarbageFrameError, PeerUnreachableError
 from node.transport.frames import EVERYBODY, Frame, Kind
 from node.transport.handshake import Hello, hello
+from node.transport.lane import Answer
 from node.transport.link import Link
 from node.transport.peers import PeerStatus, TransportLimits
 from node.transport.port import Port
@@ -95,9 +96,9 @@ class Transport:
         self._running = False
         self._take_members(validators)
 
-    def add_routes(self, routes: Iterable[web.RouteDef]) -> None:
+    def add_routes(self, routes: Iterable[web.RouteDef], lane: Answer | None = None) -> None:
         """Serve bulk, before `start`: `web.get("/peer/blocks", handler)`; the handler reads `request[PeerKey]`."""
-        self._port.add_routes(routes)
+        self._port.add_routes(routes, lane)
 
     async def start(self) -> None:
         """Listen and dial.

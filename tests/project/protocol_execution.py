@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from math import isqrt, prod
 
 from tests.project import protocol_arithmetic as arithmetic
+from tests.project import protocol_budgets as budgets
 from tests.project import protocol_evidence as evidence
+from tests.project import protocol_governance as governance
 from tests.project import protocol_learning as learning
 from tests.project import protocol_membership as membership
 from tests.project.protocol_learning import Book, Refusal, State, number, rule_of, words_of
@@ -39,6 +41,8 @@ PAYLOADS = {
     "validator.attest": "SyncAttestation",
     "validator.rotate": "KeyRotation",
     "evidence": "EvidenceReport",
+    "site.declare": "SiteDeclaration",
+    "budget.tighten": "TightenBudget",
 }
 
 
@@ -100,6 +104,10 @@ def carry_out(book: Book, transaction: Rec, identity: bytes) -> None:
             membership.approve(book, who, payload)
         case "validator.rotate":
             membership.rotate(book, who, payload)
+        case "site.declare" | "budget.tighten":
+            fault = (governance.declare if kind == "site.declare" else budgets.tighten)(book, who, payload)
+            if fault is not None:
+                raise Refusal(*fault)
         case _:
             evidence.report(book, payload, identity)
 

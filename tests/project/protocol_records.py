@@ -176,7 +176,9 @@ def _plain(kind: str, bounds: tuple[int, ...], value: object) -> Value:
     is_text = isinstance(value, str) and (not bounds or len(value) <= bounds[0])
     if kind == "name":
         is_text = isinstance(value, str) and re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", value) is not None
-    assert kind in ("text", "name", "nil"), kind
+    if kind == "line":
+        is_text = isinstance(value, str) and re.fullmatch(r"[ -~]{0,128}", value) is not None
+    assert kind in ("text", "name", "line"), kind
     return _demand(value, is_text, f"{kind}{bounds}")
 
 

@@ -22,7 +22,8 @@ from ledger.payload import PayloadDescriptor
 from ledger.state_map import StateMap
 from node.payloads.content import is_on_grid, verdict
 from node.payloads.errors import ChunkMismatchError, UnknownPayloadError
-from node.payloads.files import Card, Inventory, PayloadFiles, Scan, chunk_length, hashes_lead_to, require_root
+from node.payloads.files import Card, Inventory, PayloadFiles, Scan
+from node.payloads.proof import chunk_length, hashes_lead_to, require_root
 from node.store import HeaderAhead, Tip
 
 CHECKSUM_BYTES: Final = 8

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from aiohttp import web
 
 from node.transport import PeerKey, PeerRefusedError, PeerStatus, PeerUnreachableError
+from node.transport.lane import Answer
 from node.wire import FRAME_BYTES_MAX, Channel
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class AirLinks:
         """Everybody can reach everybody, when the world lets them."""
         return True
 
-    def add_routes(self, routes: Iterable[web.RouteDef]) -> None:
+    def add_routes(self, routes: Iterable[web.RouteDef], lane: Answer | None = None) -> None:  # noqa: ARG002 - no threads here
         """Serve bulk."""
         self._router.add_routes(routes)
 
