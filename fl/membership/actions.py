@@ -6,6 +6,10 @@
 | `RemoveMember` | all but the subject | nothing | its seat is taken, its participants are no longer registered |
 | `ReplaceKeys` | all but the subject | `REPLACEMENT_DELAY_MS`, in which the old key can object by rotating | its seat goes to the new keys |
 | `ReinstateMember` | all but the subject | f + 1 validators that saw its node in sync | it gets its seat back, and its past is forgiven |
+| `PauseLearning` | all; f + 1 suffice | nothing | no updates and no results are taken until its end |
+| `ResumeLearning` | all | nothing | a pause is over |
+| `ChangeTask` | all | nothing; it takes effect `TIMELOCK_BLOCKS` later | the task's next round is held under the changed specification |
+| `ReleaseModel` | all but the proposer | nothing | the model is on record as released |
 
 `proposals` knows none of them: whatever else a consortium decides by vote goes through the same steps.
 """  # noqa: E501 - a table
@@ -16,9 +20,20 @@ from typing import Final, assert_never
 
 import msgspec
 
+from fl.governance import changes, pauses, releases
+from fl.governance.records import ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
 from fl.membership import seats
 from fl.membership.cards import are_proven, card_faults
-from fl.membership.records import Action, AddMember, ReinstateMember, RemoveMember, ReplaceKeys, Standing
+from fl.membership.records import (
+    Action,
+    AddMember,
+    LearningAction,
+    ProposalState,
+    ReinstateMember,
+    RemoveMember,
+    ReplaceKeys,
+    Standing,
+)
 from fl.membership.state import (
     deregister,
     end_suspension,
@@ -35,7 +50,7 @@ from fl.state import write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.codec import encode
 from ledger.digest import Digest
-from ledger.validators import Validator, address_fault
+from ledger.validators import Validator, ValidatorSet, address_fault
 
 ROTATION_DOMAIN: Final = "key-rotation"
 REPLACEMENT_DELAY_MS: Final = 3_600_000
@@ -45,14 +60,24 @@ REPLACEMENT_DELAY_MS: Final = 3_600_000
 def subject_of(action: Action) -> str | None:
     """Return the organisation that has no vote on it, since it is about itself; None when all vote."""
     match action:
-        case AddMember():
-            return None
         case RemoveMember(name) | ReinstateMember(name):
             return name
         case ReplaceKeys(validator):
             return validator.name
+        case AddMember() | PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
+            return None
         case _:
             assert_never(action)
+
+
+def has_no_vote(action: Action, proposer: str) -> str | None:
+    """Return the organisation that does not decide on an action: its subject, or who proposes a release."""
+    return proposer if isinstance(action, ReleaseModel) else subject_of(action)
+
+
+def votes_needed(action: Action, validators: ValidatorSet) -> int:
+    """Return how many organisations have to agree: a quorum, or for the brake one that is honest at least."""
+    return validators.faulty_max + 1 if isinstance(action, PauseLearning) else validators.quorum
 
 
 def delay_ms(action: Action) -> int:
@@ -68,7 +93,7 @@ def newcomer(state: StateReader, action: Action) -> Validator | None:
         case ReinstateMember(name):
             suspension = suspension_of(state, name)
             return None if suspension is None or seats.still_sits(state, suspension) else suspension.validator
-        case RemoveMember() | ReplaceKeys():
+        case RemoveMember() | ReplaceKeys() | PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
             return None
         case _:
             assert_never(action)
@@ -90,6 +115,8 @@ def changes_nothing(state: StateReader, action: Action) -> bool:
             return _sits_or_sat(state, validator.name) == validator
         case ReinstateMember(name):
             return suspension_of(state, name) is None
+        case PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
+            return _learning_goes_on(state, action)
         case _:
             assert_never(action)
 
@@ -98,7 +125,8 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
     """Check that an action that changes something could be enacted as the state is.
 
     Raises:
-        RefusalError: `member.card`, `member.exists`, `member.known`, `member.unknown`, `member.proof` or `member.fit`.
+        RefusalError: `member.card`, `member.exists`, `member.known`, `member.unknown`, `member.proof` or `member.fit`;
+            for learning see `pauses`, `changes` and `releases`.
     """
     match action:
         case AddMember():
@@ -115,13 +143,29 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
             suspension = suspension_of(state, name)
             assert suspension is not None, "else it would change nothing"
             _require_fit(state, name, suspension.validator)
+        case PauseLearning():
+            pauses.require_pausable(state, action)
+        case ResumeLearning():
+            pass  # there is a pause, else it would change nothing
+        case ChangeTask():
+            changes.require_possible(state, action)
+        case ReleaseModel():
+            releases.require_possible(state, action)
         case _:
             assert_never(action)
 
 
-def enact(state: Overlay, context: BlockContext, action: Action) -> None:
-    """Bring an action about that is possible."""
-    match action:
+def enact(state: Overlay, context: BlockContext, proposal: ProposalState) -> None:
+    """Bring about what was decided, and is possible."""
+    match action := proposal.action:
+        case PauseLearning():
+            pauses.pause(state, context, action)
+        case ResumeLearning():
+            pauses.resume(state, context, action)
+        case ChangeTask():
+            changes.decide(state, context, action)
+        case ReleaseModel():
+            releases.release(state, context, action, proposal.number, proposal.approvals)
         case AddMember(card):
             said = card.membership
             assert said.validator is not None, "that was required"
@@ -178,6 +222,20 @@ def _require_addable(state: StateReader, chain_id: Digest, action: AddMember) ->
     if people & {said.validator.public_key, said.validator.transport_key}:
         raise RefusalError("member.known", f"a key of {said.name} is registered already")
     _require_fit(state, said.name, said.validator)
+
+
+def _learning_goes_on(state: StateReader, action: LearningAction) -> bool:
+    match action:
+        case PauseLearning():
+            return False  # it would last longer
+        case ResumeLearning(task):
+            return not pauses.is_paused(state, task)
+        case ChangeTask():
+            return changes.changes_nothing(state, action)
+        case ReleaseModel():
+            return releases.changes_nothing(state, action)
+        case _:
+            assert_never(action)
 
 
 def _require_fit(state: StateReader, name: str, validator: Validator | None) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta
 
+from fl.governance.records import ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
 from fl.membership.cards import KeyProof, MemberCard
 from ledger.codec import Record, encode
 from ledger.digest import Digest, digest
@@ -55,7 +56,8 @@ class ReinstateMember(Record, frozen=True, tag="reinstate-member"):
     name: NameField
 
 
-Action: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember
+LearningAction: TypeAlias = PauseLearning | ResumeLearning | ChangeTask | ReleaseModel
+Action: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember | LearningAction
 
 # Payloads of transactions
 

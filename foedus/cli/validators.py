@@ -1,4 +1,4 @@
-"""`foedus validator`, `proposal`, `evidence`: who decides, by whose vote. One law: nobody changes the set alone."""
+"""`foedus validator`, `evidence`: who decides, by whose vote. One law: nobody changes the set alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foedus.cli.api import URL_DEFAULT, Limit, Node, Url, moment, short
+from foedus.cli.api import URL_DEFAULT, Limit, Node, Url, short
+from foedus.cli.decisions import proposing, tell
 from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_json, print_table
 from foedus.cli.passphrases import PassphraseFile, open_key
 from foedus.cli.speaking import Key, TlsCa, TrustedGenesis, reaching
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from node.api.answers import SubmittedAnswer
 
 app = typer.Typer(help="Who decides: joining, leaving, new keys.", no_args_is_help=True)
-proposals_app = typer.Typer(help="What is up for a vote.", no_args_is_help=True)
 evidence_app = typer.Typer(help="What validators were convicted of.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The institution.")]
 Out = Annotated[Path, typer.Option(help="File to write.")]
@@ -27,7 +27,6 @@ Out = Annotated[Path, typer.Option(help="File to write.")]
 def register(root: typer.Typer) -> None:
     """Add the commands of this module."""
     root.add_typer(app, name="validator")
-    root.add_typer(proposals_app, name="proposal")
     root.add_typer(evidence_app, name="evidence")
 
 
@@ -84,7 +83,7 @@ def add(
         return await propose(reached, AddMember(load_card(card, chain_id=reached.trust.chain_id)))
 
     outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-    _tell("Proposed:", outcome, url, as_json=as_json)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("remove")
@@ -102,7 +101,7 @@ def remove(
     from fl.membership.records import RemoveMember
 
     outcome = _propose(url, RemoveMember(name), key, passphrase_file, genesis, tls_ca)
-    _tell("Proposed:", outcome, url, as_json=as_json)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("reinstate")
@@ -120,7 +119,7 @@ def reinstate(
     from fl.membership.records import ReinstateMember
 
     outcome = _propose(url, ReinstateMember(name), key, passphrase_file, genesis, tls_ca)
-    _tell("Proposed:", outcome, url, as_json=as_json)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("replace-keys")
@@ -140,7 +139,7 @@ def replace_keys(
 
     action = decode(path.read_bytes(), ReplaceKeys, bytes_max=65_536)
     outcome = _propose(url, action, key, passphrase_file, genesis, tls_ca)
-    _tell("Proposed:", outcome, url, as_json=as_json)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("replacement")
@@ -224,50 +223,6 @@ def rotate(  # noqa: PLR0913 - options of a command
         print_facts("Rotated:", {name: str(value) for name, value in facts.items()})
 
 
-@proposals_app.command("list")
-def proposal_list(*, url: Url = URL_DEFAULT, limit: Limit = 20, as_json: AsJson = False) -> None:
-    """List what is or was up for a vote, newest first."""
-    node = Node(url)
-    if as_json:
-        node.print_json("proposals", limit=limit)
-        return
-    from node.api.membership_answers import ProposalsAnswer
-
-    rows = [
-        (str(one.number), one.action, one.subject, one.status, ", ".join(one.approvals), moment(one.lapses_ms))
-        for one in node.get(ProposalsAnswer, "proposals", limit=limit).items
-    ]
-    print_table("Proposals", ("number", "action", "about", "status", "approved by", "lapses (UTC)"), rows)
-
-
-@proposals_app.command("approve")
-def approve(
-    number: Annotated[int, typer.Argument(help="Number of the proposal.", min=1)],
-    *,
-    key: Key,
-    digest: Annotated[str | None, typer.Option(help="Digest of the action that you have read.")] = None,
-    url: Url = URL_DEFAULT,
-    passphrase_file: PassphraseFile = None,
-    genesis: TrustedGenesis = None,
-    tls_ca: TlsCa = None,
-    as_json: AsJson = False,
-) -> None:
-    """Agree to a proposal as an officer."""
-
-    async def work(reached: Reached) -> tuple[SubmittedAnswer, ProposalState | None]:
-        from foedus.client import membership
-
-        proposal = await membership.find_proposal(reached, number)
-        if proposal is None:
-            raise CommandError(f"no proposal has number {number}; `foedus proposal list` shows all")
-        if digest is not None and digest != proposal.digest.hex():
-            raise CommandError(f"proposal {number} is {proposal.digest.hex()}, you agree to {digest}: read it again")
-        return await membership.approve(reached, proposal)
-
-    outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-    _tell("Approved:", outcome, url, as_json=as_json)
-
-
 @evidence_app.command("list")
 def evidence_list(*, url: Url = URL_DEFAULT, limit: Limit = 50, as_json: AsJson = False) -> None:
     """List proven offences, each with the transaction that holds the proof."""
@@ -292,30 +247,4 @@ def _propose(
     genesis: Path | None,
     tls_ca: Path | None,
 ) -> tuple[SubmittedAnswer, ProposalState | None]:
-    async def work(reached: Reached) -> tuple[SubmittedAnswer, ProposalState | None]:
-        from foedus.client.membership import propose
-
-        return await propose(reached, action)
-
-    return reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-
-
-def _tell(title: str, outcome: tuple[SubmittedAnswer, ProposalState | None], url: str, *, as_json: bool) -> None:
-    answer, proposal = outcome
-    facts: dict[str, Json] = {"transaction": answer.id, "height": answer.height}
-    if proposal is None:
-        facts["status"] = "nothing to do"
-    else:
-        facts |= {
-            "number": proposal.number,
-            "digest": proposal.digest.hex(),
-            "status": proposal.status,
-            "approvals": list(proposal.approvals),
-        }
-    if as_json:
-        print_json(facts)
-        return
-    shown = {name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in facts.items()}
-    if proposal is not None and proposal.status == "open":
-        shown["next"] = f"foedus proposal approve {proposal.number} --url {url}, by officers of other organisations"
-    print_facts(title, shown)
+    return reaching(url, proposing(action), key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)

@@ -6,6 +6,7 @@ import re
 
 from aiohttp import web
 
+from fl.governance.records import EVERYTHING, ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
 from fl.membership.actions import subject_of
 from fl.membership.records import Action, AddMember, OffenceState, ProposalState
 from fl.membership.state import (
@@ -157,7 +158,17 @@ def _proposal(one: ProposalState) -> ProposalItem:
 
 
 def _about(action: Action) -> str:
-    return action.card.name if isinstance(action, AddMember) else subject_of(action) or ""
+    match action:
+        case AddMember(card):
+            return card.name
+        case PauseLearning(task) | ResumeLearning(task):
+            return task or EVERYTHING
+        case ChangeTask(task):
+            return task
+        case ReleaseModel(task, version):
+            return f"{task}/{version}"
+        case _:
+            return subject_of(action) or ""
 
 
 def _offence(one: OffenceState) -> OffenceItem:

@@ -73,10 +73,11 @@ class ProposalItem(Answer, frozen=True):
 
     number: int
     action: str
-    """`add-member`, `remove-member`, `replace-keys` or `reinstate-member`."""
+    """`add-member`, `remove-member`, `replace-keys`, `reinstate-member`, `pause-learning`, `resume-learning`,
+    `change-task` or `release-model`."""
 
     subject: str
-    """The institution that it is about."""
+    """The institution, the task (`*` for all) or the model (`task/version`) that it is about."""
 
     digest: str
     """Approvals name it."""

@@ -56,7 +56,8 @@ def begin(document: Rec) -> State:
         book.write(b"fl/participant/" + who.data("public_key"), who)
     membership.write_roster(book, [membership.person(who) for who in agreed.recs("participants")])
     for spec in agreed.recs("tasks"):
-        learning.sound_task(book, spec)
+        learning.room_for_task(book)
+        learning.sound_task(spec)
         learning.activate(
             book, make("TaskState", spec=spec, status="active", approvals=[], round=0, version=0, certified=0)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+from tests.project import protocol_governance as governance
 from tests.project.protocol_learning import Book, Refusal, need, number
 from tests.project.protocol_reader import digest, is_signed, is_usable_key, quorum, set_hash
 from tests.project.protocol_records import Rec, Value, decode, encode, make
@@ -174,12 +175,17 @@ def card_holds(book: Book, card: Rec) -> bool:
 
 def subject(action: Rec) -> str | None:
     match action.kind:
-        case "AddMember":
-            return None
         case "ReplaceKeys":
             return action.rec("validator").text("name")
-        case _:
+        case "RemoveMember" | "ReinstateMember":
             return action.text("name")
+        case _:
+            return None
+
+
+def voteless(proposal: Rec) -> str | None:
+    action = proposal.rec("action")
+    return proposal.text("organisation") if action.kind == "ReleaseModel" else subject(action)
 
 
 def newcomer(book: Book, action: Rec) -> bool:
@@ -206,6 +212,8 @@ def changes_nothing(book: Book, action: Rec) -> bool:
             return seat(book, name) is None and suspension(book, name) is None and not registered
         case "ReplaceKeys":
             return present_record(book, action.rec("validator").text("name")) == action.rec("validator")
+        case kind if kind in governance.KINDS:
+            return governance.changes_nothing(book, action)
         case _:
             return suspension(book, action.text("name")) is None
 
@@ -246,6 +254,8 @@ def require_possible(book: Book, action: Rec) -> None:
             need(before is not None, "member.unknown", f"no validator is named {after.text('name')}")
             assert before is not None
             require_new_keys(book, before, after, action.recs("proofs"))
+        case kind if kind in governance.KINDS:
+            governance.require_possible(book, action)
         case _:
             held = suspension(book, action.text("name"))
             assert held is not None
@@ -270,7 +280,8 @@ def require_addable(book: Book, card: Rec) -> None:
     require_fit(book, name, validator)
 
 
-def enact(book: Book, action: Rec) -> None:
+def enact(book: Book, proposal: Rec) -> None:
+    action = proposal.rec("action")
     match action.kind:
         case "AddMember":
             said = action.rec("card").rec("membership")
@@ -289,6 +300,8 @@ def enact(book: Book, action: Rec) -> None:
             change_seat(book, name, None)
         case "ReplaceKeys":
             replace_keys(book, action.rec("validator"))
+        case kind if kind in governance.KINDS:
+            governance.enact(book, proposal)
         case _:
             name = action.text("name")
             held = suspension(book, name)
@@ -370,8 +383,8 @@ def approve(book: Book, who: Rec, said: Rec) -> None:
     ours, theirs = digest("action", encode(proposal.rec("action"))), said.data("action")
     detail = f"proposal {count} is {ours.hex()}, the approval names {theirs.hex()}"
     need(ours == theirs, "governance.other_action", detail)
-    detail = f"{organisation} has no vote on proposal {count}, which is about itself"
-    need(organisation != subject(proposal.rec("action")), "governance.subject", detail)
+    detail = f"{organisation} has no vote on proposal {count}, which is about itself or its own"
+    need(organisation != voteless(proposal), "governance.subject", detail)
     agree(book, organisation, proposal)
 
 
@@ -388,7 +401,7 @@ def write_proposal(book: Book, proposal: Rec) -> None:
 
 def agree(book: Book, organisation: str, proposal: Rec) -> None:
     approvals = proposal.texts("approvals")
-    votes = organisation != subject(proposal.rec("action"))
+    votes = organisation != voteless(proposal)
     if proposal.text("status") == "open" and organisation not in approvals and votes:
         write_proposal(book, proposal.changed(approvals=[*sorted([*approvals, organisation])]))
         book.say("governance.approved", str(proposal.number("number")), f"by {organisation}")
@@ -431,14 +444,16 @@ def rotate(book: Book, who: Rec, said: Rec) -> None:
 def end_block(book: Book) -> None:
     for proposal in undecided(book):
         advance(book, proposal)
+    governance.end_pauses(book)
     change_seats(book)
 
 
 def advance(book: Book, proposal: Rec) -> None:
     action, count = proposal.rec("action"), str(proposal.number("number"))
     members = book.member_names()
-    in_favour = set(members) - {subject(action)} & set(members)
-    if proposal.text("status") == "open" and len(in_favour & set(proposal.texts("approvals"))) >= quorum(len(members)):
+    in_favour = (set(members) - {voteless(proposal)}) & set(proposal.texts("approvals"))
+    needed = (len(members) - 1) // 3 + 1 if action.kind == "PauseLearning" else quorum(len(members))
+    if proposal.text("status") == "open" and len(in_favour) >= needed:
         wait = DELAY_MS if action.kind == "ReplaceKeys" else 0
         due, lapses = book.time_ms + wait if wait else 0, book.time_ms + wait + LIFE_MS
         proposal = proposal.changed(status="waiting", due_ms=due, lapses_ms=lapses)
@@ -454,7 +469,7 @@ def advance(book: Book, proposal: Rec) -> None:
         except Refusal as refusal:
             decide(book, proposal, "failed", refusal.code)
             return
-        enact(book, action)
+        enact(book, proposal)
         decide(book, proposal, "enacted", "")
     elif proposal.number("lapses_ms") <= book.time_ms:
         decide(book, proposal, "lapsed", "")
