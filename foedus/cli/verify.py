@@ -185,7 +185,7 @@ async def _difference(reached: Reached, held: Arrays | PayloadDescriptor, task: 
         content = await download(
             reached.wire, f"/v1/tasks/{task.spec.id}/models/{model.version}/payload", model.payload
         )
-        words = model_from_bytes(content[SALT_BYTES:], schema)
+        words = model_from_bytes(memoryview(content)[SALT_BYTES:], schema)
     return _different_values(held, model_to_float(words, schema), what)
 
 

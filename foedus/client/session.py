@@ -184,7 +184,9 @@ class Session:
         clip: float | None,
     ) -> Submission:
         update = prepare_update(self._required_key, task.spec.schema, current, base, new, clip=clip)
-        certificate = await upload(self._wire, update.payload, update.descriptor, report=self._report)
+        certificate = await upload(
+            self._wire, update.payload, update.descriptor, update.chunk_hashes, report=self._report
+        )
         statement = UpdateSubmission(
             task=current.task,
             round=current.number,
@@ -228,7 +230,7 @@ class Session:
         path = f"/v1/tasks/{name}/models/{version}/payload"
         payload = await download(self._wire, path, state.payload, report=self._report)
         try:
-            return model_to_float(model_from_bytes(payload[SALT_BYTES:], schema), schema)
+            return model_to_float(model_from_bytes(memoryview(payload)[SALT_BYTES:], schema), schema)
         except GridError as error:
             raise UnverifiedError(f"model {version} of task {name} does not fit its task: {error}") from error
 
