@@ -189,7 +189,9 @@ class Session:
             new = with_noise(self._required_key, current, base, new, clip=clip, noise=noise)
             clip = None
         update = prepare_update(self._required_key, task.spec.schema, current, base, new, clip=clip)
-        certificate = await upload(self._wire, update.payload, update.descriptor, report=self._report)
+        certificate = await upload(
+            self._wire, update.payload, update.descriptor, update.chunk_hashes, report=self._report
+        )
         statement = UpdateSubmission(
             task=current.task,
             round=current.number,
@@ -233,8 +235,12 @@ class Session:
         path = f"/v1/tasks/{name}/models/{version}/payload"
         payload = await download(self._wire, path, state.payload, report=self._report)
         try:
+<<<<<<< HEAD
             body = model_body(payload, schema, task.spec.optimiser)
             return model_to_float(model_from_bytes(body, schema), schema)
+=======
+            return model_to_float(model_from_bytes(memoryview(payload)[SALT_BYTES:], schema), schema)
+>>>>>>> round
         except GridError as error:
             raise UnverifiedError(f"model {version} of task {name} does not fit its task: {error}") from error
 
