@@ -3,12 +3,12 @@
     python -m benchmarks.hostile [--transactions 1500] [--only WORD] [--json]
 
 Three of four nodes run; the fourth member's keys belong to a program that attacks all three, as a member or as a
-stranger, on the same machine at a lower priority. For each attack: throughput of honest transactions before it, then
-memory and processor time of the nodes while it runs alone, then throughput while it goes on, and after it again. The
-ratio is against the mean of before and after; where other work shares the machine it says less than the processor time
-that the attack takes from the node that pays most. Every fourth height waits for the primary that is missing, with and
-without attack; its time-out is set low, so that what is measured is work and not waiting. With `--json` the last line
-is one object.
+stranger, on the same machine at a lower priority. For each attack: memory and processor time of the nodes while it
+runs alone, then throughput of honest transactions while it goes on, and beside it throughput with the attacker stopped
+and a neighbour at the same priority that spins for as much processor time as the attacker took: what is left is what
+the attack does to its victims, who have machines of their own. Attack and neighbour take turns, the ratio is between
+medians. Every fourth height waits for the primary that is missing, with and without attack; its time-out is set low, so
+that what is measured is work and not waiting. With `--json` the last line is one object.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,7 @@ NICE: Final = "5"
 ALONE_SECONDS: Final = 3.0
 REST_SECONDS: Final = 1.0
 SAMPLE_SECONDS: Final = 0.1
+TURNS: Final = 3
 
 
 class Honest(Bench):
@@ -77,22 +79,38 @@ async def three_of_four() -> AsyncIterator[Honest]:
 
 
 @contextmanager
-def attacking(bench: Honest, name: str) -> Iterator[None]:
+def attacking(bench: Honest, name: str) -> Iterator[subprocess.Popen[bytes]]:
     """Let the fourth member attack."""
     consortium = bench.consortium
     ports = ",".join(str(node.api_port) for node in consortium.nodes[:3])
     arguments = [str(consortium.genesis), str(consortium.nodes[3].directory), ports, name]
-    command = ["nice", "-n", NICE, sys.executable, "-m", "benchmarks.hostile_program", *arguments]
     log = bench.processes.logs / "attacker.log"
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(beside("benchmarks.hostile_program", *arguments), stdout=file, stderr=file)
         try:
-            yield
+            yield process
         finally:
             process.kill()
             process.wait()
     if b"Traceback" in log.read_bytes():
         raise RuntimeError(f"{name}: the attacker failed: {log.read_text()[-1500:]}")
+
+
+def beside(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module at the attacker's priority."""
+    return ["nice", "-n", NICE, sys.executable, "-m", module, *arguments]
+
+
+@contextmanager
+def stopped(attacker: subprocess.Popen[bytes], share: float) -> Iterator[None]:
+    """Stop the attacker where it is, and let a neighbour take as much processor time."""
+    attacker.send_signal(signal.SIGSTOP)
+    try:
+        with subprocess.Popen(beside("benchmarks.neighbour", str(share))) as neighbour:
+            yield
+            neighbour.kill()
+    finally:
+        attacker.send_signal(signal.SIGCONT)
 
 
 async def alone(bench: Honest, before: dict[str, float]) -> dict[str, float]:
@@ -106,41 +124,54 @@ async def alone(bench: Honest, before: dict[str, float]) -> dict[str, float]:
         return b"}" in log.read_bytes()
 
     await bench.until(begun, pause=0.05)
-    began, spent = time.monotonic(), processor_seconds(bench)
+    began, spent = time.monotonic(), nodes_spent(bench)
     for _ in range(round(ALONE_SECONDS / SAMPLE_SECONDS)):
         await asyncio.sleep(SAMPLE_SECONDS)
         now = bench.memory_mb()
         most = max(most, *(now[name] - before[name] for name in before))
-    now_spent, seconds = processor_seconds(bench), time.monotonic() - began
+    now_spent, seconds = nodes_spent(bench), time.monotonic() - began
     share = max(now_spent[name] - spent[name] for name in spent) / seconds
     return {"memory_mb": round(most, 1), "processor": round(share, 2)}
 
 
-def processor_seconds(bench: Honest) -> dict[str, float]:
+def nodes_spent(bench: Honest) -> dict[str, float]:
     """Return how much processor time each node has taken."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    fields = {
-        name: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        for name, process in bench.processes.running.items()
-    }
-    return {name: (int(values[11]) + int(values[12])) / ticks for name, values in fields.items()}
+    return {name: processor_seconds(process.pid) for name, process in bench.processes.running.items()}
+
+
+def processor_seconds(pid: int) -> float:
+    """Return how much processor time a process has taken."""
+    values = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def turns(bench: Honest, attacker: subprocess.Popen[bytes], count: int) -> tuple[list[float], list[float]]:
+    """Return throughputs with the attack, and with a neighbour in its place."""
+    attacked, control = [], []
+    for _ in range(TURNS):
+        began, spent = time.monotonic(), processor_seconds(attacker.pid)
+        attacked.append((await throughput(bench, count))["tx_per_s"])
+        share = (processor_seconds(attacker.pid) - spent) / (time.monotonic() - began)
+        with stopped(attacker, share):
+            await asyncio.sleep(REST_SECONDS)
+            control.append((await throughput(bench, count))["tx_per_s"])
+    return attacked, control
 
 
 async def measure(bench: Honest, name: str, count: int) -> dict[str, object]:
     """Measure one attack."""
-    before = (await throughput(bench, count))["tx_per_s"]
+    await throughput(bench, count)
     told, resident = said_of(bench), bench.memory_mb()
-    with attacking(bench, name):
+    with attacking(bench, name) as attacker:
         cost = await alone(bench, resident)
-        during = (await throughput(bench, count))["tx_per_s"]
+        attacked, control = await turns(bench, attacker, count)
     sent = (bench.processes.logs / "attacker.log").read_text().strip().splitlines()[-1:]
     await asyncio.sleep(REST_SECONDS)
-    after = (await throughput(bench, count))["tx_per_s"]
     bench.processes.require_alive()
     return {
-        "ratio": round(2 * during / (before + after), 2),
-        "tx_per_s": during,
-        "alone_tx_per_s": [before, after],
+        "ratio": round(median(attacked) / median(control), 2),
+        "tx_per_s": attacked,
+        "control_tx_per_s": control,
         **cost,
         "sent": sent[0] if sent else "",
         "said": dict(said_of(bench) - told),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from fl.governance.state import paused_until_ms
 from fl.records import AggregateClaim, ModelState, RoundResult, RoundState, TaskState
 from fl.rounds import finish, open_next
 from fl.state import model_key, present, result_key, round_key, round_of, task_key, task_of, write
@@ -67,7 +68,7 @@ def check(
     """Check that a claim belongs to a closed round and carries a quorum's signatures; return task and round.
 
     Raises:
-        RefusalError: `aggregate.not_validator`, `aggregate.not_closed`, `aggregate.wrong_input` or
+        RefusalError: `aggregate.not_validator`, `aggregate.not_closed`, `aggregate.paused`, `aggregate.wrong_input` or
             `aggregate.uncertified`.
     """
     if context.validators.index_of(sender) is None:
@@ -77,6 +78,9 @@ def check(
     closed = None if task is None else round_of(state, result.task, task.round)
     if task is None or closed is None or closed.number != result.round or closed.status != "closed":
         raise RefusalError("aggregate.not_closed", f"{result.task}/{result.round} is not waiting for its result")
+    until_ms = paused_until_ms(state, result.task)
+    if until_ms is not None:
+        raise RefusalError("aggregate.paused", f"{result.task} is paused until {until_ms}")
     _require_same_input(task, closed, result)
     try:
         verify_statements(_DOMAIN, context.chain_id, context.validators, _message(result), claim.seals)

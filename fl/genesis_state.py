@@ -5,7 +5,8 @@ from __future__ import annotations
 from fl.membership.state import register
 from fl.records import LearningGenesis
 from fl.rounds import activate
-from fl.tasks import require_sound_task
+from fl.soundness import require_sound
+from fl.tasks import require_room
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.digest import ZERO_DIGEST
 from ledger.fields import Height
@@ -40,7 +41,8 @@ def learning_genesis_changes(
     context = BlockContext(ZERO_DIGEST, Height(0), time_ms, ZERO_DIGEST, validators, 0)
     for task in genesis.tasks:
         try:
-            require_sound_task(state, task)
+            require_room(state)
+            require_sound(task)
         except RefusalError as refusal:
             message = f"task {task.id}: {refusal.detail}"
             raise InvalidLearningGenesisError(message) from refusal

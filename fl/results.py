@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fl.aggregates import latest_closed
 from fl.aggregators import IN_TURN, Decision, LastPass, UpdateRangeError, Work, clip_norm_in_units, decide
+from fl.governance.state import spec_of_round
 from fl.grid import MODEL_WORD_BYTES, GridError, add_aggregate, model_from_bytes, model_shift, next_exponents
 from fl.records import AggregateClaim, Contribution, ModelState, RoundResult, RoundState, TaskSpec, UpdateState
 from fl.schema import ModelSchema, Segment
@@ -83,7 +84,7 @@ def job_of(state: StateReader, closed: RoundState) -> AggregationJob:
         present(update_of(state, closed.task, closed.number, name), "an update in a round")
         for name in closed.participants
     )
-    return AggregationJob(task.spec, closed, base, updates)
+    return AggregationJob(spec_of_round(state, task, closed.number), closed, base, updates)
 
 
 def producing_job(state: StateReader, model: ModelState) -> AggregationJob | None:

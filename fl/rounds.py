@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from fl.governance.changes import carry_out
 from fl.policies import enforcement
 from fl.privacy import charging
 from fl.records import REASON_CHARACTERS_MAX, ActiveTasks, ModelState, RoundState, TaskSpec, TaskState
@@ -43,7 +44,8 @@ def activate(state: Overlay, context: BlockContext, spec: TaskSpec, approvals: t
 
 
 def open_next(state: Overlay, context: BlockContext, task: TaskState, exponents: tuple[int, ...]) -> tuple[Event, ...]:
-    """Open the round after the task's latest."""
+    """Open the round after the task's latest, under what the task is by then."""
+    task, changed = carry_out(state, context, task)
     number = task.round + 1
     opened = RoundState(
         task=task.spec.id,
@@ -63,7 +65,7 @@ def open_next(state: Overlay, context: BlockContext, task: TaskState, exponents:
     )
     write(state, round_key(task.spec.id, number), opened)
     write(state, task_key(task.spec.id), msgspec.structs.replace(task, round=number))
-    return (Event("round.opened", f"{task.spec.id}/{number}", f"base version {task.version}"),)
+    return (*changed, Event("round.opened", f"{task.spec.id}/{number}", f"base version {task.version}"))
 
 
 def finish(state: Overlay, task: TaskState) -> tuple[Event, ...]:

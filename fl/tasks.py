@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from fl.aggregators import AggregationError, maximum_updates, minimum_updates
 from fl.availability import require_available
-from fl.grid import MODEL_WORD_BYTES
 from fl.policies import enforcement
-from fl.records import TASKS_ACTIVE_MAX, Participant, TaskApproval, TaskProposal, TaskSpec, TaskState
+from fl.records import TASKS_ACTIVE_MAX, Participant, TaskApproval, TaskProposal, TaskState
 from fl.rounds import activate
+from fl.soundness import require_sound
 from fl.state import active_tasks, task_key, task_of, write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.certificate import CertificateError
-from ledger.payload import SALT_BYTES
 from ledger.receipt import Event
 
 
@@ -50,7 +48,8 @@ def check_proposal(state: StateReader, context: BlockContext, officer: Participa
     task = proposal.task
     if task_of(state, task.id) is not None:
         raise RefusalError("task.exists", f"a task named {task.id} is on the chain already: choose another name")
-    require_sound_task(state, task)
+    require_room(state)
+    require_sound(task)
     _require_initial_model(state, context, proposal)
     enforcement.require_task(state, context, task, officer)
 
@@ -90,37 +89,14 @@ def check_approval(
     return task
 
 
-def require_sound_task(state: StateReader, task: TaskSpec) -> None:
-    """Check that a task could run.
+def require_room(state: StateReader) -> None:
+    """Check that one more task may become active.
 
     Raises:
-        RefusalError: `task.unsound` when its parts contradict each other, `task.too_many` when enough are active.
+        RefusalError: `task.too_many`.
     """
     if len(active_tasks(state)) >= TASKS_ACTIVE_MAX:
         raise RefusalError("task.too_many", f"at most {TASKS_ACTIVE_MAX} tasks are active at once")
-    try:
-        needed = minimum_updates(task.rule)
-    except AggregationError as error:
-        raise RefusalError("task.unsound", str(error)) from error
-    if not needed <= task.updates_min <= task.updates_max:
-        detail = (
-            f"{task.rule.rule} against {task.rule.f} liars needs {needed} <= updates_min <= updates_max, "
-            f"got updates_min {task.updates_min} and updates_max {task.updates_max}"
-        )
-        raise RefusalError("task.unsound", detail)
-    most = maximum_updates(task.rule)
-    if task.updates_max > most:
-        detail = f"{task.rule.rule} takes at most {most} updates, got updates_max {task.updates_max}"
-        raise RefusalError("task.unsound", detail)
-    if list(task.participants) != sorted(set(task.participants)):
-        raise RefusalError("task.unsound", "participants must be unique and ascending")
-    if task.rule.root and task.participants and task.rule.root not in task.participants:
-        detail = f"{task.rule.rule} trusts {task.rule.root}, who is not among the participants"
-        raise RefusalError("task.unsound", detail)
-    expected = SALT_BYTES + MODEL_WORD_BYTES * task.schema.size
-    if task.initial_model is not None and task.initial_model.size != expected:
-        detail = f"the initial model's payload must have {expected} bytes, got {task.initial_model.size}"
-        raise RefusalError("task.unsound", detail)
 
 
 def _agree(state: Overlay, context: BlockContext, officer: Participant, task: TaskState) -> tuple[Event, ...]:
@@ -129,8 +105,7 @@ def _agree(state: Overlay, context: BlockContext, officer: Participant, task: Ta
     if len(approvals) < context.validators.quorum:
         write(state, task_key(task.spec.id), msgspec.structs.replace(task, approvals=approvals))
         return (event,)
-    if len(active_tasks(state)) >= TASKS_ACTIVE_MAX:
-        raise RefusalError("task.too_many", f"at most {TASKS_ACTIVE_MAX} tasks are active at once")
+    require_room(state)
     enforcement.require_task(state, context, task.spec, officer)
     return (event, *activate(state, context, task.spec, approvals))
 

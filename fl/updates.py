@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from fl.availability import require_available
+from fl.governance.state import paused_until_ms
 from fl.grid import UPDATE_WORD_BYTES
 from fl.policies import enforcement
 from fl.privacy import charging
@@ -80,16 +81,19 @@ def check(
     """Check that an update belongs into the open round of its task; return both.
 
     Raises:
-        RefusalError: `update.unknown_task`, `update.not_active`, `update.not_enrolled`, `update.late`, `update.early`,
-            `update.wrong_base`, `update.duplicate`, `update.conflicting`, `update.organisation_counted`,
-            `update.malformed`, `update.out_of_range`, `update.unavailable`, `budget.exceeded`, `budget.not_reserved`,
-            or `policy.denied`; checked in this order.
+        RefusalError: `update.unknown_task`, `update.not_active`, `update.paused`, `update.not_enrolled`, `update.late`,
+            `update.early`, `update.wrong_base`, `update.duplicate`, `update.conflicting`,
+            `update.organisation_counted`, `update.malformed`, `update.out_of_range`, `update.unavailable`,
+            `budget.exceeded`, `budget.not_reserved`, or `policy.denied`; checked in this order.
     """
     task = task_of(state, submission.task)
     if task is None:
         raise RefusalError("update.unknown_task", f"there is no task named {submission.task}")
     if task.status != "active":
         raise RefusalError("update.not_active", f"task {submission.task} is {task.status}")
+    until_ms = paused_until_ms(state, submission.task)
+    if until_ms is not None:
+        raise RefusalError("update.paused", f"{submission.task} is paused until {until_ms}")
     _require_enrolled(task, trainer)
     current = _require_open_round(state, task, submission)
     _require_first(state, current, trainer, submission, transaction)

@@ -12,6 +12,8 @@ from time import perf_counter
 from typing import Final
 
 from fl.application import AGGREGATE
+from fl.governance.state import paused_until_ms
+from fl.records import AggregateClaim
 from fl.results import claimed_results, closed_jobs
 from ledger.application import Application
 from ledger.block import Block, CertifiedBlock
@@ -69,11 +71,7 @@ class Proposals:
         """Tell whether a block could be built now."""
         self._overlooked.look(self._chain.state)
         due = self.due_ms()
-        return (
-            (due is not None and due <= now_ms)
-            or self._mempool.has_next(self._chain.state)
-            or bool(self._results.claims())
-        )
+        return (due is not None and due <= now_ms) or self._mempool.has_next(self._chain.state) or bool(self._claims())
 
     def due_ms(self) -> int | None:
         """Time at which a block is needed even without transactions."""
@@ -173,10 +171,15 @@ class Proposals:
         for job in jobs:
             self._results.open_job(job)
 
+    def _claims(self) -> list[AggregateClaim]:
+        """Return the results that a block may take: a quorum agrees on each, and its task is not paused."""
+        state = self._chain.state
+        return [claim for claim in self._results.claims() if paused_until_ms(state, claim.result.task) is None]
+
     def _claim_transactions(self, before: int) -> Iterator[bytes]:
         """Yield the results that a quorum agrees on, after so many transactions that this key has signed already."""
         nonce = next_nonce(self._chain.state, self._key.public_key) + before
-        for offset, claim in enumerate(self._results.claims()[:CLAIMS_PER_BLOCK_MAX]):
+        for offset, claim in enumerate(self._claims()[:CLAIMS_PER_BLOCK_MAX]):
             yield encode(sign_transaction(self._key, self._chain.chain_id, AGGREGATE, nonce + offset, claim))
 
     def _in_time(self, raws: list[bytes], until_s: float) -> Iterator[bytes]:

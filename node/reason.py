@@ -24,6 +24,7 @@ REASONS: Final = {
     "payload.quota": "The payloads have nearly filled the space that is set aside for them.",
     "payload.unfetched": "An update or model that a round needs is not here, and nobody has sent it yet.",
     "round.open": "A round waits for updates.",
+    "round.paused": "The members have paused a task: neither updates nor results are taken.",
     "round.uncomputed": "This node has not computed the result of a closed round.",
     "round.uncertified": "Too few validators have signed the result that this node computed.",
     "result.divergent": "A quorum computed another result than this node.",

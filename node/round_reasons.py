@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
+from fl.governance.state import paused_until_ms
 from fl.records import PARTICIPANTS_MAX, Participant, RoundState, TaskSpec
 from fl.state import PARTICIPANT_PREFIX, active_tasks, decoded, present, round_of, task_of
 from ledger.payload import PayloadDescriptor
@@ -16,7 +18,7 @@ from node.view import PayloadShelf
 
 
 def open_rounds(state: StateMap, store: ChainReader) -> Iterator[Reason]:
-    """Name the rounds that wait for updates, and whose.
+    """Name the rounds that wait for updates, and whose, or for the end of a pause.
 
     Args:
         state: after the last block.
@@ -25,8 +27,23 @@ def open_rounds(state: StateMap, store: ChainReader) -> Iterator[Reason]:
     for name in active_tasks(state):
         task = present(task_of(state, name), "an active task")
         latest = present(round_of(state, name, task.round), "a task's latest round")
-        if latest.status == "open":
+        until_ms = paused_until_ms(state, name)
+        if until_ms is not None:
+            yield _paused(latest, until_ms)
+        elif latest.status == "open":
             yield _open(task.spec, latest, _awaited(task.spec, latest, store))
+
+
+def _paused(latest: RoundState, until_ms: int) -> Reason:
+    until = datetime.fromtimestamp(until_ms / 1000, UTC)
+    return Reason(
+        code="round.paused",
+        stops="round",
+        detail=f"round {latest.number} of {latest.task} is paused by the members until {until:%Y-%m-%d %H:%M:%S} UTC",
+        remedy="nothing; a quorum can end the pause earlier: foedus proposal resume",
+        task=latest.task,
+        round=latest.number,
+    )
 
 
 def _open(spec: TaskSpec, latest: RoundState, awaited: tuple[str, ...]) -> Reason:

@@ -6,8 +6,13 @@
 | `RemoveMember` | all but the subject | nothing | its seat is taken, its participants are no longer registered |
 | `ReplaceKeys` | all but the subject | `REPLACEMENT_DELAY_MS`, in which the old key can object by rotating | its seat goes to the new keys |
 | `ReinstateMember` | all but the subject | f + 1 validators that saw its node in sync | it gets its seat back, and its past is forgiven |
+| `PauseLearning` | all; f + 1 suffice | nothing | no updates and no results are taken until its end |
+| `ResumeLearning` | all | nothing | a pause is over |
+| `ChangeTask` | all | nothing; it takes effect `TIMELOCK_BLOCKS` later | the task's next round is held under the changed specification |
+| `ReleaseModel` | all but the proposer | nothing | the model is on record as released |
 
-Actions on policies and budgets are told in `fl.policies.actions` and `fl.privacy.actions`. `proposals` knows none of them: whatever else a consortium decides by vote goes through the same steps.
+Actions on policies and budgets are told in `fl.policies.actions` and `fl.privacy.actions`. `proposals` knows none of
+them: whatever else a consortium decides by vote goes through the same steps.
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -16,9 +21,20 @@ from typing import Final, assert_never
 
 import msgspec
 
+from fl.governance import changes, pauses, releases
+from fl.governance.records import ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
 from fl.membership import seats
 from fl.membership.cards import are_proven, card_faults
-from fl.membership.records import Action, AddMember, ReinstateMember, RemoveMember, ReplaceKeys, Standing
+from fl.membership.records import (
+    Action,
+    AddMember,
+    LearningAction,
+    ProposalState,
+    ReinstateMember,
+    RemoveMember,
+    ReplaceKeys,
+    Standing,
+)
 from fl.membership.state import (
     deregister,
     end_suspension,
@@ -32,14 +48,14 @@ from fl.membership.state import (
     write_suspended,
 )
 from fl.policies import actions as policy_actions
-from fl.policies.records import AdoptPolicy, ReleaseModel, RepealPolicy, SetTerms
+from fl.policies.records import AdoptPolicy, RepealPolicy, SetTerms
 from fl.privacy import actions as budget_actions
 from fl.privacy.records import SetBudget
 from fl.state import write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.codec import encode
 from ledger.digest import Digest
-from ledger.validators import Validator, address_fault
+from ledger.validators import Validator, ValidatorSet, address_fault
 
 ROTATION_DOMAIN: Final = "key-rotation"
 REPLACEMENT_DELAY_MS: Final = 3_600_000
@@ -49,19 +65,31 @@ REPLACEMENT_DELAY_MS: Final = 3_600_000
 def subject_of(action: Action) -> str | None:
     """Return the organisation that has no vote on it, since it is about itself; None when all vote."""
     match action:
-        case AddMember() | AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel() | SetBudget():
-            return None
         case RemoveMember(name) | ReinstateMember(name):
             return name
         case ReplaceKeys(validator):
             return validator.name
+        case AddMember() | PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
+            return None
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
+            return None
         case _:
             assert_never(action)
 
 
+def has_no_vote(action: Action, proposer: str) -> str | None:
+    """Return the organisation that does not decide on an action: its subject, or who proposes a release."""
+    return proposer if isinstance(action, ReleaseModel) else subject_of(action)
+
+
+def votes_needed(action: Action, validators: ValidatorSet) -> int:
+    """Return how many organisations have to agree: a quorum, or for the brake one that is honest at least."""
+    return validators.faulty_max + 1 if isinstance(action, PauseLearning) else validators.quorum
+
+
 def delay_ms(action: Action) -> int:
     """Return how long an action waits after its vote."""
-    if isinstance(action, (AdoptPolicy, RepealPolicy, SetTerms, ReleaseModel)):
+    if isinstance(action, (AdoptPolicy, RepealPolicy, SetTerms)):
         return policy_actions.delay_ms(action)
     return REPLACEMENT_DELAY_MS if isinstance(action, ReplaceKeys) else 0
 
@@ -74,9 +102,9 @@ def newcomer(state: StateReader, action: Action) -> Validator | None:
         case ReinstateMember(name):
             suspension = suspension_of(state, name)
             return None if suspension is None or seats.still_sits(state, suspension) else suspension.validator
-        case (
-            RemoveMember() | ReplaceKeys() | AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel() | SetBudget()
-        ):
+        case RemoveMember() | ReplaceKeys() | PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
+            return None
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
             return None
         case _:
             assert_never(action)
@@ -98,7 +126,9 @@ def changes_nothing(state: StateReader, action: Action) -> bool:
             return _sits_or_sat(state, validator.name) == validator
         case ReinstateMember(name):
             return suspension_of(state, name) is None
-        case AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
+        case PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
+            return _learning_goes_on(state, action)
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
             return policy_actions.changes_nothing(state, action)
         case SetBudget():
             return budget_actions.changes_nothing(state, action)
@@ -111,7 +141,7 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
 
     Raises:
         RefusalError: `member.card`, `member.exists`, `member.known`, `member.unknown`, `member.proof` or `member.fit`;
-            for actions on policies as `fl.policies.actions.require_possible`.
+            for learning see `pauses`, `changes` and `releases`, for policies and budgets their `actions`.
     """
     match action:
         case AddMember():
@@ -128,7 +158,15 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
             suspension = suspension_of(state, name)
             assert suspension is not None, "else it would change nothing"
             _require_fit(state, name, suspension.validator)
-        case AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
+        case PauseLearning():
+            pauses.require_pausable(state, action)
+        case ResumeLearning():
+            pass  # there is a pause, else it would change nothing
+        case ChangeTask():
+            changes.require_possible(state, action)
+        case ReleaseModel():
+            releases.require_possible(state, action)
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
             policy_actions.require_possible(state, action)
         case SetBudget():
             budget_actions.require_possible(state, action)
@@ -136,9 +174,17 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
             assert_never(action)
 
 
-def enact(state: Overlay, context: BlockContext, action: Action) -> None:
-    """Bring an action about that is possible."""
-    match action:
+def enact(state: Overlay, context: BlockContext, proposal: ProposalState) -> None:
+    """Bring about what was decided, and is possible."""
+    match action := proposal.action:
+        case PauseLearning():
+            pauses.pause(state, context, action)
+        case ResumeLearning():
+            pauses.resume(state, context, action)
+        case ChangeTask():
+            changes.decide(state, context, action)
+        case ReleaseModel():
+            releases.release(state, context, action, proposal.number, proposal.approvals)
         case AddMember(card):
             said = card.membership
             assert said.validator is not None, "that was required"
@@ -157,7 +203,7 @@ def enact(state: Overlay, context: BlockContext, action: Action) -> None:
             forgiven = Standing(standing_of(state, name).offences, context.height)
             write(state, standing_key(name), forgiven)
             seats.change_seat(state, name, suspension.validator)
-        case AdoptPolicy() | RepealPolicy() | SetTerms() | ReleaseModel():
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
             policy_actions.enact(state, context, action)
         case SetBudget():
             budget_actions.enact(state, context, action)
@@ -199,6 +245,20 @@ def _require_addable(state: StateReader, chain_id: Digest, action: AddMember) ->
     if people & {said.validator.public_key, said.validator.transport_key}:
         raise RefusalError("member.known", f"a key of {said.name} is registered already")
     _require_fit(state, said.name, said.validator)
+
+
+def _learning_goes_on(state: StateReader, action: LearningAction) -> bool:
+    match action:
+        case PauseLearning():
+            return False  # it would last longer
+        case ResumeLearning(task):
+            return not pauses.is_paused(state, task)
+        case ChangeTask():
+            return changes.changes_nothing(state, action)
+        case ReleaseModel():
+            return releases.changes_nothing(state, action)
+        case _:
+            assert_never(action)
 
 
 def _require_fit(state: StateReader, name: str, validator: Validator | None) -> None:

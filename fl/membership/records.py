@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta
 
+from fl.governance.records import ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
 from fl.membership.cards import KeyProof, MemberCard
 from fl.policies.records import PolicyAction
 from fl.privacy.records import SetBudget
@@ -58,7 +59,8 @@ class ReinstateMember(Record, frozen=True, tag="reinstate-member"):
 
 
 MembershipAction: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember
-Action: TypeAlias = MembershipAction | PolicyAction | SetBudget
+LearningAction: TypeAlias = PauseLearning | ResumeLearning | ChangeTask | ReleaseModel
+Action: TypeAlias = MembershipAction | LearningAction | PolicyAction | SetBudget
 
 # Payloads of transactions
 

@@ -5,7 +5,6 @@
 | `AdoptPolicy` | its delay | the policy judges from the next transaction on |
 | `RepealPolicy` | its delay | it judges no more |
 | `SetTerms` | policies for proposals | the terms are the task's |
-| `ReleaseModel` | policies for proposals and releases | the release is on record |
 
 Policies never judge proposals on policies or members: one wrong policy could else not be repealed.
 """
@@ -27,8 +26,6 @@ from fl.policies.records import (
     Policy,
     PolicyAction,
     PolicyState,
-    ReleaseModel,
-    ReleaseState,
     RepealPolicy,
     SetTerms,
 )
@@ -37,12 +34,10 @@ from fl.policies.state import (
     in_force,
     policy_key,
     policy_of,
-    release_key,
-    release_of,
     terms_key,
     terms_of,
 )
-from fl.state import model_of, present, task_of, write
+from fl.state import present, write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.fields import Height
 
@@ -59,10 +54,8 @@ def about(action: PolicyAction) -> str:
             return policy.name
         case RepealPolicy(name):
             return name
-        case SetTerms(specification):
-            return specification.hex()
-        case ReleaseModel(task, version):
-            return f"{task}/{version}"
+        case SetTerms(task):
+            return task
         case _:
             assert_never(action)
 
@@ -76,9 +69,7 @@ def changes_nothing(state: StateReader, action: PolicyAction) -> bool:
         case RepealPolicy(name):
             return all(one.name != name for one in in_force(state))
         case SetTerms():
-            return terms_of(state, action.specification) == action
-        case ReleaseModel(task, version):
-            return release_of(state, task, version) is not None
+            return terms_of(state, action.task) == action
         case _:
             assert_never(action)
 
@@ -87,7 +78,7 @@ def require_possible(state: StateReader, action: PolicyAction) -> None:
     """Check that an action that changes something could be enacted as the state is.
 
     Raises:
-        RefusalError: `policy.unsound`, `policy.other_tree`, `policy.too_many` or `release.unknown_model`.
+        RefusalError: `policy.unsound`, `policy.other_tree` or `policy.too_many`.
     """
     match action:
         case AdoptPolicy(policy):
@@ -95,9 +86,6 @@ def require_possible(state: StateReader, action: PolicyAction) -> None:
             others = [one for one in in_force(state) if one.name != policy.name]
             if len(others) >= POLICIES_MAX:
                 raise RefusalError("policy.too_many", f"at most {POLICIES_MAX} policies are in force at once")
-        case ReleaseModel(name, version):
-            if task_of(state, name) is None or model_of(state, name, version) is None:
-                raise RefusalError("release.unknown_model", f"{name} has no model {version}")
         case RepealPolicy() | SetTerms():
             return
         case _:
@@ -115,9 +103,7 @@ def enact(state: Overlay, context: BlockContext, action: PolicyAction) -> None:
             write(state, policy_key(name), msgspec.structs.replace(held, repealed_height=context.height))
             _write_in_force(state, name, None)
         case SetTerms():
-            write(state, terms_key(action.specification), action)
-        case ReleaseModel(task, version):
-            write(state, release_key(task, version), ReleaseState(task, version, context.height))
+            write(state, terms_key(action.task), action)
         case _:
             assert_never(action)
 

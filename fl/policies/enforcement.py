@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from fl.governance.changes import changed_spec
+from fl.governance.records import ChangeTask, ReleaseModel
 from fl.membership.records import ProposalState
 from fl.policies import facts
 from fl.policies.actions import about
@@ -24,7 +26,7 @@ from fl.policies.occasions import (
     UpdateOccasion,
 )
 from fl.policies.program import compile_policy, judge
-from fl.policies.records import Approver, Approvers, Pace, ReleaseModel, SetTerms
+from fl.policies.records import Approver, Approvers, Pace, SetTerms
 from fl.policies.state import approvers_key, approvers_of, in_force, pace_key, pace_of, policy_of
 from fl.policies.types import Input
 from fl.privacy.charging import budget_input
@@ -113,9 +115,17 @@ def closing_denial(state: StateReader, context: BlockContext, task: TaskState, c
 def enactment_denial(state: StateReader, context: BlockContext, proposal: ProposalState) -> str:
     """Return why a proposal that has its votes may not be enacted yet; empty when it may."""
     action = proposal.action
+    if isinstance(action, ChangeTask):
+        return _change_denial(state, context, action, proposal.organisation)
     if not isinstance(action, JUDGED):
         return ""
-    subject = f"{action.organisation}/{action.data_set}" if isinstance(action, SetBudget) else about(action)
+    match action:
+        case SetBudget(organisation, data_set):
+            subject = f"{organisation}/{data_set}"
+        case ReleaseModel(name, version):
+            subject = f"{name}/{version}"
+        case _:
+            subject = about(action)
     told = facts.proposal_input(state, proposal, subject)
     denied = _denial(state, "proposal", lambda: ProposalOccasion(context.height, context.time_ms, told))
     if denied or not isinstance(action, ReleaseModel):
@@ -128,6 +138,19 @@ def enactment_denial(state: StateReader, context: BlockContext, proposal: Propos
         return ReleaseOccasion(context.height, context.time_ms, seen_task, told, release)
 
     return _denial(state, "release", seen)
+
+
+def _change_denial(state: StateReader, context: BlockContext, action: ChangeTask, organisation: str) -> str:
+    """Return why a task may not become what a change would make of it; empty when it may."""
+    task = task_of(state, action.task)
+    if task is None or task.status != "active":
+        return ""
+
+    def seen() -> Input:
+        spec, site = changed_spec(task.spec, action), facts.site_input(state, organisation, {})
+        return TaskOccasion(context.height, context.time_ms, facts.task_input(state, spec), site)
+
+    return _denial(state, "task", seen)
 
 
 def note_approval(state: Overlay, officer: Participant, proposal: ProposalState) -> bool:

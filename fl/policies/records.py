@@ -67,8 +67,8 @@ class RepealPolicy(Record, frozen=True, tag="repeal-policy"):
 class SetTerms(Record, frozen=True, tag="set-terms"):
     """What a task is for, as far as its specification does not say it; in place of what was agreed before."""
 
-    specification: DigestField
-    """Digest of the task's specification, which need not be on the chain yet."""
+    task: NameField
+    """Its name; it need not be on the chain yet, and terms stay when it is changed."""
 
     purpose: PlainLine
     data_set: PlainLine
@@ -91,14 +91,7 @@ class SetTerms(Record, frozen=True, tag="set-terms"):
     """How a site trains in one round: what its privacy budget for the data set is charged with."""
 
 
-class ReleaseModel(Record, frozen=True, tag="release-model"):
-    """A model version leaves the consortium."""
-
-    task: NameField
-    version: Uint
-
-
-PolicyAction: TypeAlias = AdoptPolicy | RepealPolicy | SetTerms | ReleaseModel
+PolicyAction: TypeAlias = AdoptPolicy | RepealPolicy | SetTerms
 
 # Payloads of transactions
 
@@ -180,11 +173,3 @@ class Approvers(Record):
 
     items: Annotated[tuple[Approver, ...], Meta(max_length=APPROVERS_MAX)]
     """Ascending."""
-
-
-class ReleaseState(Record):
-    """A model version that was released."""
-
-    task: NameField
-    version: Uint
-    height: HeightField

@@ -10,13 +10,11 @@ from fl.policies.records import (
     Pace,
     PoliciesInForce,
     PolicyState,
-    ReleaseState,
     SetTerms,
     SiteState,
 )
 from fl.state import decoded, numbered
 from ledger.application import StateReader
-from ledger.digest import Digest
 
 POLICIES_KEY: Final = b"fl/policies"
 POLICY_PREFIX: Final = b"fl/policy/"
@@ -33,9 +31,9 @@ def site_key(organisation: str) -> bytes:
     return SITE_PREFIX + organisation.encode()
 
 
-def terms_key(specification: Digest) -> bytes:
+def terms_key(task: str) -> bytes:
     """State key of the terms of a task."""
-    return b"fl/terms/" + specification.hex().encode()
+    return b"fl/terms/" + task.encode()
 
 
 def pace_key(task: str) -> bytes:
@@ -46,11 +44,6 @@ def pace_key(task: str) -> bytes:
 def approvers_key(number: int) -> bytes:
     """State key of a proposal's officers."""
     return b"fl/approvers/" + numbered(number)
-
-
-def release_key(task: str, version: int) -> bytes:
-    """State key of a release."""
-    return b"fl/release/" + task.encode() + b"/" + numbered(version)
 
 
 def in_force(state: StateReader) -> tuple[InForce, ...]:
@@ -71,9 +64,9 @@ def site_of(state: StateReader, organisation: str) -> SiteState | None:
     return None if value is None else decoded(value, SiteState)
 
 
-def terms_of(state: StateReader, specification: Digest) -> SetTerms | None:
-    """Return the terms of a task's specification."""
-    value = state.get(terms_key(specification))
+def terms_of(state: StateReader, task: str) -> SetTerms | None:
+    """Return the terms of a task."""
+    value = state.get(terms_key(task))
     return None if value is None else decoded(value, SetTerms)
 
 
@@ -87,9 +80,3 @@ def approvers_of(state: StateReader, number: int) -> Approvers:
     """Return the officers who approved a proposal."""
     value = state.get(approvers_key(number))
     return Approvers(()) if value is None else decoded(value, Approvers)
-
-
-def release_of(state: StateReader, task: str, version: int) -> ReleaseState | None:
-    """Return a model version's release."""
-    value = state.get(release_key(task, version))
-    return None if value is None else decoded(value, ReleaseState)

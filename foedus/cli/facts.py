@@ -5,6 +5,7 @@
 | `validators`, `parameters`, `active-tasks` | who decides, and how; which tasks run |
 | `reigns`, `set/HASH` | which set decides from which height on; one of them |
 | `proposal/N`, `docket`, `suspended` | what is up for a vote; who is suspended |
+| `pauses`, `task-change/TASK`, `release/TASK/N` | what was decided about learning |
 | `participant/KEY`, `nonce/KEY` | who speaks under a public key (hex), and how often it has |
 | `task/TASK` | where a task stands |
 | `round/TASK/N`, `result/TASK/N` | a round, and its certified result |
@@ -43,6 +44,9 @@ KINDS = {
     "proposal": ("number",),
     "docket": (),
     "suspended": (),
+    "pauses": (),
+    "task-change": ("task",),
+    "release": ("task", "version"),
     "participant": ("key",),
     "nonce": ("key",),
     "task": ("task",),
@@ -149,8 +153,8 @@ def _fact(kind: str, rest: list[str]) -> FactName:
     match kind:
         case "validators" | "parameters" | "nonce" | "reigns" | "set":
             return _ledger_fact(kind, rest)
-        case "proposal" | "docket" | "suspended":
-            return _membership_fact(kind, rest)
+        case "proposal" | "docket" | "suspended" | "pauses" | "task-change" | "release":
+            return _decision_fact(kind, rest)
         case "active-tasks":
             return FactName(state.ACTIVE_TASKS_KEY, records.ActiveTasks)
         case "participant":
@@ -179,14 +183,24 @@ def _policy_fact(kind: str, rest: list[str]) -> FactName:
     return FactName(state.POLICIES_KEY, records.PoliciesInForce)
 
 
-def _membership_fact(kind: str, rest: list[str]) -> FactName:
+def _decision_fact(kind: str, rest: list[str]) -> FactName:
+    from fl.governance import records as decided
+    from fl.governance import state as decisions
     from fl.membership import records, state
 
-    if kind == "proposal":
-        return FactName(state.proposal_key(_number(rest[0])), records.ProposalState)
-    if kind == "docket":
-        return FactName(state.DOCKET_KEY, records.Docket)
-    return FactName(state.SUSPENDED_KEY, records.Suspended)
+    match kind:
+        case "proposal":
+            return FactName(state.proposal_key(_number(rest[0])), records.ProposalState)
+        case "docket":
+            return FactName(state.DOCKET_KEY, records.Docket)
+        case "suspended":
+            return FactName(state.SUSPENDED_KEY, records.Suspended)
+        case "pauses":
+            return FactName(decisions.PAUSES_KEY, decided.Pauses)
+        case "task-change":
+            return FactName(decisions.change_key(rest[0]), decided.PendingChange)
+        case _:
+            return FactName(decisions.release_key(rest[0], _number(rest[1])), decided.Release)
 
 
 def _ledger_fact(kind: str, rest: list[str]) -> FactName:

@@ -9,9 +9,6 @@ import typer
 
 from foedus.cli.api import URL_DEFAULT, Limit, Node, Task, Url, figures, short
 from foedus.cli.output import AsJson, CommandError, print_facts, print_json, print_table
-from foedus.cli.passphrases import PassphraseFile
-from foedus.cli.proposing import propose_action, tell_proposal
-from foedus.cli.speaking import Key, TlsCa, TrustedGenesis
 
 app = typer.Typer(help="Certified models.", no_args_is_help=True)
 Version = Annotated[str, typer.Argument(help="Version, or latest.")]
@@ -155,23 +152,3 @@ def _require_payload(path: Path, identity: str | None) -> None:
     if found != identity:
         path.unlink()
         raise CommandError(f"the node sent payload {found}, the chain names {identity}: the file was removed")
-
-
-@app.command("release")
-def release(
-    version: Annotated[int, typer.Argument(help="Version of the model.", min=0)],
-    *,
-    key: Key,
-    task: Task = None,
-    url: Url = URL_DEFAULT,
-    passphrase_file: PassphraseFile = None,
-    genesis: TrustedGenesis = None,
-    tls_ca: TlsCa = None,
-    as_json: AsJson = False,
-) -> None:
-    """Propose, as an officer, that a model version is released; it waits for what policies demand of releases."""
-    from fl.policies.records import ReleaseModel
-
-    action = ReleaseModel(Node(url).task(task), version)
-    outcome = propose_action(url, action, key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foedus.cli.api import URL_DEFAULT, Limit, Node, Url
+from foedus.cli.api import URL_DEFAULT, Limit, Node, Url, moment
 from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_json, print_table
 from foedus.cli.passphrases import PassphraseFile
 from foedus.cli.speaking import Key, TlsCa, TrustedGenesis, reaching
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from foedus.client.opening import Reached
     from genesis.task_plans import TaskPlan
     from ledger.codec import Record
-    from node.api.answers import SubmittedAnswer
+    from node.api.answers import SubmittedAnswer, TaskAnswer
 
 app = typer.Typer(help="What is learned.", no_args_is_help=True)
 TaskName = Annotated[str, typer.Argument(help="Name of the task.")]
@@ -69,8 +69,20 @@ def task_show(task: TaskName, *, url: Url = URL_DEFAULT, as_json: AsJson = False
             "parameters": str(one.parameters),
             "participants": ", ".join(one.participants) or "every trainer",
             "digest": one.digest,
+            **_decisions(one),
         },
     )
+
+
+def _decisions(one: TaskAnswer) -> dict[str, str]:
+    """Say what organisations have decided about a running task."""
+    said = {}
+    if one.paused_until_ms is not None:
+        said["now"] = f"paused until {moment(one.paused_until_ms)} UTC"
+    if one.change is not None:
+        rule = " -> ".join([*one.change.rule.pre, one.change.rule.rule])
+        said["soon"] = f"{rule}, {one.change.rounds} rounds from block {one.change.from_height} on"
+    return said
 
 
 @app.command("template")

@@ -1,4 +1,4 @@
-"""`foedus validator`, `proposal`, `evidence`: who decides, by whose vote. One law: nobody changes the set alone."""
+"""`foedus validator`, `evidence`: who decides, by whose vote. One law: nobody changes the set alone."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foedus.cli.api import URL_DEFAULT, Limit, Node, Url, moment, short
+from foedus.cli.api import URL_DEFAULT, Limit, Node, Url, short
+from foedus.cli.decisions import proposing, tell
 from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_json, print_table
 from foedus.cli.passphrases import PassphraseFile, open_key
-from foedus.cli.proposing import propose_action, tell_proposal
 from foedus.cli.speaking import Key, TlsCa, TrustedGenesis, reaching
 
 if TYPE_CHECKING:
-    from fl.membership.records import ProposalState
+    from fl.membership.records import Action, ProposalState
     from foedus.client.opening import Reached
     from node.api.answers import SubmittedAnswer
 
 app = typer.Typer(help="Who decides: joining, leaving, new keys.", no_args_is_help=True)
-proposals_app = typer.Typer(help="What is up for a vote.", no_args_is_help=True)
 evidence_app = typer.Typer(help="What validators were convicted of.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The institution.")]
 Out = Annotated[Path, typer.Option(help="File to write.")]
@@ -28,7 +27,6 @@ Out = Annotated[Path, typer.Option(help="File to write.")]
 def register(root: typer.Typer) -> None:
     """Add the commands of this module."""
     root.add_typer(app, name="validator")
-    root.add_typer(proposals_app, name="proposal")
     root.add_typer(evidence_app, name="evidence")
 
 
@@ -85,7 +83,7 @@ def add(
         return await propose(reached, AddMember(load_card(card, chain_id=reached.trust.chain_id)))
 
     outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("remove")
@@ -102,8 +100,8 @@ def remove(
     """Propose, as an officer, that an institution leaves; it has no vote on that."""
     from fl.membership.records import RemoveMember
 
-    outcome = propose_action(url, RemoveMember(name), key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    outcome = _propose(url, RemoveMember(name), key, passphrase_file, genesis, tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("reinstate")
@@ -120,8 +118,8 @@ def reinstate(
     """Propose, as an officer, that a suspended validator gets its seat back."""
     from fl.membership.records import ReinstateMember
 
-    outcome = propose_action(url, ReinstateMember(name), key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    outcome = _propose(url, ReinstateMember(name), key, passphrase_file, genesis, tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("replace-keys")
@@ -140,8 +138,8 @@ def replace_keys(
     from ledger.codec import decode
 
     action = decode(path.read_bytes(), ReplaceKeys, bytes_max=65_536)
-    outcome = propose_action(url, action, key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    outcome = _propose(url, action, key, passphrase_file, genesis, tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("replacement")
@@ -225,84 +223,6 @@ def rotate(  # noqa: PLR0913 - options of a command
         print_facts("Rotated:", {name: str(value) for name, value in facts.items()})
 
 
-@proposals_app.command("list")
-def proposal_list(*, url: Url = URL_DEFAULT, limit: Limit = 20, as_json: AsJson = False) -> None:
-    """List what is or was up for a vote, newest first."""
-    node = Node(url)
-    if as_json:
-        node.print_json("proposals", limit=limit)
-        return
-    from node.api.membership_answers import ProposalsAnswer
-
-    rows = [
-        (str(one.number), one.action, one.subject, one.status, ", ".join(one.approvals), moment(one.lapses_ms))
-        for one in node.get(ProposalsAnswer, "proposals", limit=limit).items
-    ]
-    print_table("Proposals", ("number", "action", "about", "status", "approved by", "lapses (UTC)"), rows)
-
-
-@proposals_app.command("show")
-def proposal_show(
-    number: Annotated[int, typer.Argument(help="Number of the proposal.", min=1)],
-    *,
-    url: Url = URL_DEFAULT,
-    as_json: AsJson = False,
-) -> None:
-    """Show what is up for a vote in full, to read before approving it, and what keeps it waiting."""
-    node = Node(url)
-    if as_json:
-        node.print_json("proposals", str(number))
-        return
-    from node.api.membership_answers import ProposalItem
-
-    one = node.get(ProposalItem, "proposals", str(number))
-    facts = {
-        "action": one.action,
-        "about": one.subject,
-        "digest": one.digest,
-        "status": one.status,
-        "proposed by": one.organisation,
-        "approved by": ", ".join(one.approvals),
-    }
-    if one.policy is not None:
-        facts |= {"occasion": one.policy.occasion, "description": one.policy.description.strip()}
-        facts |= {f"clause {place}": clause for place, clause in enumerate(one.policy.clauses, start=1)}
-    if one.terms is not None:
-        facts |= {name: str(getattr(one.terms, name)) for name in one.terms.__struct_fields__}
-    if one.budget is not None:
-        facts |= {name: str(getattr(one.budget, name)) for name in one.budget.__struct_fields__}
-    facts |= {name: said for name, said in (("held by", one.held_by), ("reason", one.reason)) if said}
-    print_facts(f"Proposal {number}:", facts)
-
-
-@proposals_app.command("approve")
-def approve(
-    number: Annotated[int, typer.Argument(help="Number of the proposal.", min=1)],
-    *,
-    key: Key,
-    digest: Annotated[str | None, typer.Option(help="Digest of the action that you have read.")] = None,
-    url: Url = URL_DEFAULT,
-    passphrase_file: PassphraseFile = None,
-    genesis: TrustedGenesis = None,
-    tls_ca: TlsCa = None,
-    as_json: AsJson = False,
-) -> None:
-    """Agree to a proposal as an officer."""
-
-    async def work(reached: Reached) -> tuple[SubmittedAnswer, ProposalState | None]:
-        from foedus.client import membership
-
-        proposal = await membership.find_proposal(reached, number)
-        if proposal is None:
-            raise CommandError(f"no proposal has number {number}; `foedus proposal list` shows all")
-        if digest is not None and digest != proposal.digest.hex():
-            raise CommandError(f"proposal {number} is {proposal.digest.hex()}, you agree to {digest}: read it again")
-        return await membership.approve(reached, proposal)
-
-    outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-    tell_proposal("Approved:", outcome, url, as_json=as_json)
-
-
 @evidence_app.command("list")
 def evidence_list(*, url: Url = URL_DEFAULT, limit: Limit = 50, as_json: AsJson = False) -> None:
     """List proven offences, each with the transaction that holds the proof."""
@@ -317,3 +237,14 @@ def evidence_list(*, url: Url = URL_DEFAULT, limit: Limit = 50, as_json: AsJson 
         for one in node.get(OffencesAnswer, "evidence", limit=limit).items
     ]
     print_table("Evidence", ("validator", "kind", "at height", "view", "shown in block", "transaction"), rows)
+
+
+def _propose(
+    url: str,
+    action: Action,
+    key: Path,
+    passphrase_file: Path | None,
+    genesis: Path | None,
+    tls_ca: Path | None,
+) -> tuple[SubmittedAnswer, ProposalState | None]:
+    return reaching(url, proposing(action), key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)

@@ -201,6 +201,23 @@ class RuleAnswer(Answer, frozen=True):
     weight_cap_permille: int
 
 
+class TaskChangeAnswer(Answer, frozen=True):
+    """What a task is going to be."""
+
+    from_height: int
+    """The first round that opens at this height or later is held under it."""
+
+    digest: str
+    rule: RuleAnswer
+    clip_norm_micros: int
+    updates_min: int
+    updates_max: int
+    collect_ms: int
+    aggregate_ms: int
+    rounds: int
+    participants: tuple[str, ...]
+
+
 class TaskAnswer(Answer, frozen=True):
     """What is learned, how, and how far it is."""
 
@@ -224,6 +241,11 @@ class TaskAnswer(Answer, frozen=True):
 
     participants: tuple[str, ...]
     approvals: tuple[str, ...]
+    paused_until_ms: int | None
+    """While it is set, neither updates nor results are taken."""
+
+    change: TaskChangeAnswer | None
+    """What is decided and not in force."""
 
 
 class TasksAnswer(Answer, frozen=True):
@@ -301,6 +323,8 @@ class ModelAnswer(Answer, frozen=True):
 
     payload_size: int | None
     payload_root: str | None
+    released_height: int | None
+    """Block in which its release was decided; none for a model that is not released."""
 
 
 class ModelsAnswer(Answer, frozen=True):

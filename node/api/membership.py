@@ -6,6 +6,7 @@ import re
 
 from aiohttp import web
 
+from fl.governance.records import EVERYTHING, ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
 from fl.membership.actions import subject_of
 from fl.membership.records import Action, AddMember, OffenceState, ProposalState
 from fl.membership.state import (
@@ -17,7 +18,7 @@ from fl.membership.state import (
     suspended_of,
 )
 from fl.policies.actions import about
-from fl.policies.records import AdoptPolicy, ReleaseModel, RepealPolicy, SetTerms
+from fl.policies.records import AdoptPolicy, RepealPolicy, SetTerms
 from fl.privacy.records import SetBudget
 from fl.state import decoded
 from ledger.reigns import coming_validators_of, reigns_of, validators_at
@@ -168,11 +169,21 @@ def _proposal(view: NodeView, one: ProposalState) -> ProposalItem:
 
 
 def _about(action: Action) -> str:
-    if isinstance(action, (AdoptPolicy, RepealPolicy, SetTerms, ReleaseModel)):
-        return about(action)
-    if isinstance(action, SetBudget):
-        return f"{action.organisation}/{action.data_set}"
-    return action.card.name if isinstance(action, AddMember) else subject_of(action) or ""
+    match action:
+        case AddMember(card):
+            return card.name
+        case PauseLearning(task) | ResumeLearning(task):
+            return task or EVERYTHING
+        case ChangeTask(task):
+            return task
+        case ReleaseModel(task, version):
+            return f"{task}/{version}"
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
+            return about(action)
+        case SetBudget(organisation, data_set):
+            return f"{organisation}/{data_set}"
+        case _:
+            return subject_of(action) or ""
 
 
 def _offence(one: OffenceState) -> OffenceItem:

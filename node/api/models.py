@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from fl.governance.state import release_of
 from fl.records import ModelState
 from fl.state import decoded, model_key, model_of, models_prefix
+from ledger.application import StateReader
 from node.api.answering import VIEW, integer, json, limit_of, optional_integer
 from node.api.answers import ModelAnswer, ModelsAnswer
 from node.api.operations import BEFORE, LIMIT, get
@@ -23,14 +25,14 @@ async def models(request: web.Request) -> web.Response:
     rows = view.store.state_items_down(
         models_prefix(name), before=None if before is None else model_key(name, min(before, VERSION_MAX)), limit=limit
     )
-    items = tuple(_answer(decoded(value, ModelState)) for _, value in rows)
+    items = tuple(_answer(view.state(), decoded(value, ModelState)) for _, value in rows)
     more = len(items) == limit and items[-1].version > 0
     return json(ModelsAnswer(items=items, next=items[-1].version if more else None))
 
 
 async def model(request: web.Request) -> web.Response:
     """Give one model by version or `latest`."""
-    return json(_answer(require_model(request)))
+    return json(_answer(request.app[VIEW].state(), require_model(request)))
 
 
 def require_model(request: web.Request) -> ModelState:
@@ -48,8 +50,8 @@ def require_model(request: web.Request) -> ModelState:
     return found
 
 
-def _answer(one: ModelState) -> ModelAnswer:
-    payload = one.payload
+def _answer(chain: StateReader, one: ModelState) -> ModelAnswer:
+    payload, release = one.payload, release_of(chain, one.task, one.version)
     return ModelAnswer(
         task=one.task,
         version=one.version,
@@ -60,6 +62,7 @@ def _answer(one: ModelState) -> ModelAnswer:
         payload=None if payload is None else payload.id.hex(),
         payload_size=None if payload is None else payload.size,
         payload_root=None if payload is None else payload.root.hex(),
+        released_height=None if release is None else release.height,
     )
 
 

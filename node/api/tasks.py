@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from fl.aggregators import RuleSpec
+from fl.governance.records import PendingChange
+from fl.governance.state import change_of, paused_until_ms
 from fl.records import TaskState
 from fl.state import TASK_PREFIX, decoded, task_key, task_of
+from ledger.application import StateReader
 from node.api.answering import VIEW, json, limit_of, optional_name
-from node.api.answers import RuleAnswer, TaskAnswer, TasksAnswer, TensorAnswer
+from node.api.answers import RuleAnswer, TaskAnswer, TaskChangeAnswer, TasksAnswer, TensorAnswer
 from node.api.operations import AFTER_NAME, LIMIT, get
 from node.api.problem import Problem
 from node.view import NodeView
@@ -20,13 +24,15 @@ async def tasks(request: web.Request) -> web.Response:
     rows = request.app[VIEW].store.state_items(
         TASK_PREFIX, after=b"" if after is None else task_key(after), limit=limit
     )
-    items = tuple(_answer(decoded(value, TaskState)) for _, value in rows)
+    state = request.app[VIEW].state()
+    items = tuple(_answer(state, decoded(value, TaskState)) for _, value in rows)
     return json(TasksAnswer(items=items, next=items[-1].id if len(items) == limit else None))
 
 
 async def task(request: web.Request) -> web.Response:
     """Give one task."""
-    return json(_answer(require_task(request.app[VIEW], request.match_info["task"])))
+    view = request.app[VIEW]
+    return json(_answer(view.state(), require_task(view, request.match_info["task"])))
 
 
 def require_task(view: NodeView, name: str) -> TaskState:
@@ -41,8 +47,8 @@ def require_task(view: NodeView, name: str) -> TaskState:
     return found
 
 
-def _answer(state: TaskState) -> TaskAnswer:
-    spec, rule = state.spec, state.spec.rule
+def _answer(chain: StateReader, state: TaskState) -> TaskAnswer:
+    spec, change = state.spec, change_of(chain, state.spec.id)
     tensors = tuple(TensorAnswer(name=one.name, shape=one.shape, exponent=one.exponent) for one in spec.schema.tensors)
     return TaskAnswer(
         id=spec.id,
@@ -53,9 +59,7 @@ def _answer(state: TaskState) -> TaskAnswer:
         version=state.version,
         certified=state.certified,
         rounds=spec.rounds,
-        rule=RuleAnswer(
-            rule=rule.rule, f=rule.f, pre=rule.pre, keep=rule.keep, weight_cap_permille=rule.weight_cap_permille
-        ),
+        rule=_rule(spec.rule),
         clip_norm_micros=spec.clip_norm_micros,
         updates_min=spec.updates_min,
         updates_max=spec.updates_max,
@@ -65,6 +69,30 @@ def _answer(state: TaskState) -> TaskAnswer:
         parameters=spec.schema.size,
         participants=spec.participants,
         approvals=state.approvals,
+        paused_until_ms=paused_until_ms(chain, spec.id),
+        change=None if change is None else _change(change),
+    )
+
+
+def _change(change: PendingChange) -> TaskChangeAnswer:
+    spec = change.spec
+    return TaskChangeAnswer(
+        from_height=change.from_height,
+        digest=spec.digest.hex(),
+        rule=_rule(spec.rule),
+        clip_norm_micros=spec.clip_norm_micros,
+        updates_min=spec.updates_min,
+        updates_max=spec.updates_max,
+        collect_ms=spec.collect_ms,
+        aggregate_ms=spec.aggregate_ms,
+        rounds=spec.rounds,
+        participants=spec.participants,
+    )
+
+
+def _rule(rule: RuleSpec) -> RuleAnswer:
+    return RuleAnswer(
+        rule=rule.rule, f=rule.f, pre=rule.pre, keep=rule.keep, weight_cap_permille=rule.weight_cap_permille
     )
 
 

@@ -89,7 +89,7 @@ class Accounts:
 
 
 class Penalties:
-    """Peers that sent garbage: each time they stay away for twice as long."""
+    """Peers that sent garbage: each time they stay away for twice as long; good behaviour halves that again."""
 
     __slots__ = ("_ms_max", "_ms_min", "_until_s")
 
@@ -100,8 +100,9 @@ class Penalties:
 
     def add(self, peer: PublicKey, now_s: float) -> int:
         """Send `peer` away; return for how many milliseconds."""
-        last_ms, _ = self._until_s.get(peer, (0, 0.0))
-        length_ms = min(max(self._ms_min, 2 * last_ms), self._ms_max)
+        last_ms, until_s = self._until_s.get(peer, (0, 0.0))
+        spells_behaved = int(max(0.0, now_s - until_s) * 1000) // self._ms_max
+        length_ms = min(max(self._ms_min, 2 * last_ms >> min(spells_behaved, 32)), self._ms_max)
         self._until_s[peer] = (length_ms, now_s + length_ms / 1000)
         return length_ms
 

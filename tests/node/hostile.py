@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 
@@ -18,8 +19,20 @@ from tests.node.consortium import CHAIN, LIMITS, Site, identity, make_site, unti
 async def hostile_session(index: int) -> AsyncIterator[aiohttp.ClientSession]:
     """Connections to validator 0 that show validator `index`'s key."""
     context = identity(index).client_context([identity(0).public_key])
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
-        yield session
+    opened: list[aiohttp.ClientWebSocketResponse] = []
+
+    class Socket(aiohttp.ClientWebSocketResponse):
+        def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - as the base
+            super().__init__(*args, **options)
+            opened.append(self)
+
+    connector = aiohttp.TCPConnector(ssl=context)
+    async with aiohttp.ClientSession(connector=connector, ws_response_class=Socket) as session:
+        try:
+            yield session
+        finally:
+            for socket in opened:  # tests leave them as they are; the garbage collector would complain of some
+                socket._response.close()
 
 
 async def connect(session: aiohttp.ClientSession, site: Site) -> aiohttp.ClientWebSocketResponse:

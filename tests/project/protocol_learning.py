@@ -10,7 +10,7 @@ from math import prod
 
 from tests.project import protocol_arithmetic as arithmetic
 from tests.project import protocol_budgets as budgets
-from tests.project import protocol_governance as governance
+from tests.project import protocol_occasions as occasions
 from tests.project.protocol_reader import digest, quorum, statement_fault
 from tests.project.protocol_records import Rec, Value, decode, encode, make
 
@@ -132,8 +132,7 @@ def room_for_task(book: Book) -> None:
     need(len(book.active()) < 64, "task.too_many", "at most 64 tasks are active at once")
 
 
-def sound_task(book: Book, spec: Rec) -> None:
-    room_for_task(book)
+def sound_task(spec: Rec) -> None:
     rule, low, high = rule_of(spec), spec.number("updates_min"), spec.number("updates_max")
     least = arithmetic.needed(rule)
     detail = f"{rule.name} against {rule.f} liars needs {least} <= updates_min <= updates_max, "
@@ -156,7 +155,8 @@ def propose(book: Book, who: Rec, proposal: Rec) -> None:
     name = spec.text("id")
     detail = f"a task named {name} is on the chain already: choose another name"
     need(book.task(name) is None, "task.exists", detail)
-    sound_task(book, spec)
+    room_for_task(book)
+    sound_task(spec)
     if spec.fields["initial_model"] is not None:
         given = proposal.fields["availability"]
         fits = isinstance(given, Rec) and given.rec("acknowledgement").fields["payload"] == spec.fields["initial_model"]
@@ -164,7 +164,7 @@ def propose(book: Book, who: Rec, proposal: Rec) -> None:
         assert isinstance(given, Rec)
         message = encode(given.rec("acknowledgement"))
         book.require_statement("task.unavailable", given.recs("seals"), "acknowledgement", message)
-    allowed(governance.task_denial(book, spec, who))
+    allowed(occasions.task_denial(book, spec, who))
     task = make("TaskState", spec=spec, status="proposed", approvals=[], round=0, version=0, certified=0)
     book.write_task(task)
     book.say("task.proposed", name, f"by {who.text('organisation')}")
@@ -196,7 +196,7 @@ def agree(book: Book, who: Rec, task: Rec) -> None:
         book.write_task(task)
         return
     room_for_task(book)
-    allowed(governance.task_denial(book, task.rec("spec"), who))
+    allowed(occasions.task_denial(book, task.rec("spec"), who))
     activate(book, task)
 
 
@@ -220,6 +220,38 @@ def activate(book: Book, task: Rec) -> None:
     open_next(book, task.changed(status="active"), exponents)
 
 
+# 13.11 pauses and changes
+
+
+def pauses(book: Book) -> list[Rec]:
+    found = book.read("Pauses", b"fl/pauses")
+    return [] if found is None else found.recs("items")
+
+
+def paused_until(book: Book, name: str) -> int:
+    return max((one.number("until_ms") for one in pauses(book) if one.fields["task"] in (None, name)), default=0)
+
+
+def need_running(book: Book, name: str, code: str) -> None:
+    until = paused_until(book, name)
+    need(not until, code, f"{name} is paused until {until}")
+
+
+def carry_out(book: Book, task: Rec) -> Rec:
+    name = task.rec("spec").text("id")
+    key = b"fl/task-change/" + name.encode()
+    decided = book.read("PendingChange", key)
+    if decided is None or book.height < decided.number("from_height"):
+        return task
+    count = 1
+    while (place := b"fl/task-former/" + name.encode() + b"/" + number(count)) in book.state:
+        count += 1
+    book.write(place, make("FormerSpecification", spec=task.rec("spec"), last_round=task.number("round")))
+    del book.state[key]
+    book.say("task.changed", name, f"from round {task.number('round') + 1} on")
+    return task.changed(spec=decided.rec("spec"))
+
+
 # 13.5 updates, 13.8 evaluations
 
 
@@ -235,6 +267,7 @@ def update(book: Book, who: Rec, submission: Rec, identity: bytes) -> None:
     assert task is not None
     status = task.text("status")
     need(status == "active", "update.not_active", f"task {name} is {status}")
+    need_running(book, name, "update.paused")
     detail = f"{person} is not enrolled as a trainer of {name}"
     need(enrolled(who, task.rec("spec")), "update.not_enrolled", detail)
     current = book.round(name, task.number("round"))
@@ -258,12 +291,12 @@ def update(book: Book, who: Rec, submission: Rec, identity: bytes) -> None:
     require_words(task, acknowledgement)
     seals = submission.rec("availability").recs("seals")
     book.require_statement("update.unavailable", seals, "acknowledgement", encode(acknowledgement))
-    terms = governance.terms(book, task.rec("spec"))
+    terms = occasions.terms(book, task.rec("spec"))
     fault = budgets.update_fault(book, terms, current, organisation)
     need(fault is None, *(fault or ("", "")))
-    allowed(governance.update_denial(book, task, current, who, submission))
+    allowed(occasions.update_denial(book, task, current, who, submission))
     if not current.items("participants"):
-        governance.begin(book, name)
+        occasions.begin(book, name)
         budgets.begin(book, task.rec("spec"), terms, current)
     written = make(
         "UpdateState",
@@ -333,6 +366,7 @@ def certify(book: Book, sender: bytes, claim: Rec) -> None:
     need(waiting, "aggregate.not_closed", f"{name}/{count} is not waiting for its result")
     assert task is not None
     assert latest is not None
+    need_running(book, name, "aggregate.paused")
     base, people = latest.number("base_version"), latest.texts("participants")
     named = [part.text("participant") for part in result.recs("contributions")]
     detail = f"the round's input is model {base} and {', '.join(people)}; the result is made from model "
@@ -372,6 +406,7 @@ def certify(book: Book, sender: bytes, claim: Rec) -> None:
 
 
 def open_next(book: Book, task: Rec, exponents: list[Value]) -> None:
+    task = carry_out(book, task)
     name, count = task.rec("spec").text("id"), task.number("round") + 1
     opened = make(
         "RoundState",
@@ -403,7 +438,7 @@ def end_block(book: Book) -> None:
         due = 0 < latest.number("deadline_ms") <= book.time_ms
         k, status = len(latest.items("participants")), latest.text("status")
         enough = k >= spec.number("updates_max") or (due and k >= spec.number("updates_min"))
-        denied = governance.close_denial(book, task, latest) if status == "open" and enough else ""
+        denied = occasions.close_denial(book, task, latest) if status == "open" and enough else ""
         if denied:
             fail(book, task, latest, denied[:256])
         elif status == "open" and enough:

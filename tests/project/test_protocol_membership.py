@@ -9,6 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from fl.aggregators import RuleSpec
+from fl.governance.changes import TIMELOCK_BLOCKS, change_between
+from fl.governance.records import PauseLearning, ReleaseModel, ResumeLearning
 from fl.membership.actions import REPLACEMENT_DELAY_MS
 from fl.membership.proposals import LIFE_MS
 from fl.membership.records import (
@@ -20,6 +23,7 @@ from fl.membership.records import (
     ReplaceKeys,
     SyncAttestation,
 )
+from fl.state import model_of, present
 from ledger.codec import encode
 from ledger.digest import ZERO_DIGEST
 from ledger.evidence import ForgottenCommit
@@ -221,6 +225,50 @@ def forking(members: Watched) -> None:
     assert members.say_as_validator("c", "evidence", EvidenceReport(good)).code == "transaction.unknown_sender"
 
 
+def braking(members: Watched) -> None:
+    words = [np.full(SCHEMA.size, 7, np.int16)] * 4
+    update = members.chain.update("a", words[0])
+    members.say("b", "update", members.chain.update("b", words[1]))
+    members.propose("a", PauseLearning("lungs", 1))
+    members.vote(PauseLearning("heart", 5_000), "a", "b")
+    assert members.say("a", "update", update).code == "update.paused"
+    members.vote(PauseLearning("heart", 50), "a", "b")
+    members.vote(PauseLearning(None, 9_000), "c", "d")
+    members.propose("a", ResumeLearning("lungs"))
+    members.vote(ResumeLearning("heart"), "a", "b", "c")
+    members.block(after_ms=9_000)
+    members.block(*(members.chain.transaction(name, "update", members.chain.update(name, words[0])) for name in "acd"))
+    claim = members.chain.claim(members.chain.compute())
+    members.vote(PauseLearning(None, 300), "c", "d")
+    assert members.chain.certify(claim).code == "aggregate.paused"
+    members.block(after_ms=300)
+    assert members.chain.certify(claim).accepted
+
+
+def changing(members: Watched) -> None:
+    spec = members.chain.task().spec
+    after = change_between(spec, msgspec.structs.replace(spec, rule=RuleSpec("median/1", 1), rounds=3))
+    for bent in ({"task": "lungs"}, {"specification": ZERO_DIGEST}, {"rule": RuleSpec("krum/1", 1)}):
+        members.propose("a", msgspec.structs.replace(after, **bent))
+    members.vote(after, "a", "b", "c")
+    members.propose("b", after)
+    for _ in range(TIMELOCK_BLOCKS):
+        members.block()
+    for _ in range(2):
+        words = [members.chain.update(name, np.full(SCHEMA.size, 7, np.int16)) for name in "abcd"]
+        members.block(*(members.chain.transaction(n, "update", w) for n, w in zip("abcd", words, strict=True)))
+        assert members.chain.certify(members.chain.claim(members.chain.compute())).accepted
+    assert members.chain.task().spec.rule.rule == "median/1"
+    spec = members.chain.task().spec
+    members.vote(change_between(spec, msgspec.structs.replace(spec, rounds=9)), "a", "b", "c")
+    model = present(present(model_of(members.chain.state, "heart", 2), "the model").payload, "its bytes")
+    members.propose("a", ReleaseModel("heart", 7, model))
+    number = members.vote(ReleaseModel("heart", 2, model), "a", "b", "c")
+    members.approve("a", number)
+    members.approve("d", number)
+    members.propose("a", ReleaseModel("heart", 2, model))
+
+
 STORIES: list[tuple[Callable[[Watched], None], int]] = [
     (joining, 4),
     (leaving, 4),
@@ -230,6 +278,8 @@ STORIES: list[tuple[Callable[[Watched], None], int]] = [
     (colliding, 4),
     (lying, 7),
     (forking, 4),
+    (braking, 4),
+    (changing, 4),
 ]
 
 

@@ -212,9 +212,9 @@ class Process:
         world, document = site.world, site.world.document
         disk = site.disk
         site.process = self
+        self._recorder: Final = world.recorder_of(site)  # first, since the power may be cut at any effect below
         self.store: Final = DiskStore(disk, self.effect, self._on_durable)
         self.links: Final = AirLinks(world, site, self)
-        self._recorder: Final = world.recorder_of(site)
         files = DiskFiles(disk, self.effect)
         self.payload_store: Final = PayloadStore(
             files, files.open(), bytes_max=QUOTA_BYTES, owner_bytes_max=QUOTA_BYTES // 4
