@@ -11,7 +11,8 @@
 | `ChangeTask` | all | nothing; it takes effect `TIMELOCK_BLOCKS` later | the task's next round is held under the changed specification |
 | `ReleaseModel` | all | what policies demand | the model is on record as released |
 
-Actions on policies and budgets are told in `fl.policies.actions` and `fl.privacy.actions`. `proposals` knows none of them: whatever else a consortium decides by vote goes through the same steps.
+Actions on policies and budgets are told in `fl.policies.actions` and `fl.privacy.actions`. `proposals` knows none of
+them: whatever else a consortium decides by vote goes through the same steps.
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ def subject_of(action: Action) -> str | None:
             return None
         case PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
             return None
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
+            return None
         case _:
             assert_never(action)
 
@@ -96,9 +99,9 @@ def newcomer(state: StateReader, action: Action) -> Validator | None:
         case ReinstateMember(name):
             suspension = suspension_of(state, name)
             return None if suspension is None or seats.still_sits(state, suspension) else suspension.validator
-        case RemoveMember() | ReplaceKeys() | AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
+        case RemoveMember() | ReplaceKeys() | PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
             return None
-        case PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
             return None
         case _:
             assert_never(action)
@@ -135,7 +138,7 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
 
     Raises:
         RefusalError: `member.card`, `member.exists`, `member.known`, `member.unknown`, `member.proof` or `member.fit`;
-            for learning see `pauses`, `changes` and `releases`, for policies `fl.policies.actions.require_possible`.
+            for learning see `pauses`, `changes` and `releases`, for policies and budgets their `actions`.
     """
     match action:
         case AddMember():

@@ -130,8 +130,9 @@ def due_ms(state: StateReader) -> int | None:
 
 def _agree(state: Overlay, officer: Participant, proposal: ProposalState) -> tuple[Event, ...]:
     organisation = officer.organisation
-    is_voter = organisation != actions.subject_of(proposal.action)
-    is_new = proposal.status in {"open", "waiting"} and enforcement.note_approval(state, officer, proposal)
+    is_voter = organisation != actions.has_no_vote(proposal.action, proposal.organisation)
+    is_undecided = proposal.status in {"open", "waiting"}
+    is_new = is_voter and is_undecided and enforcement.note_approval(state, officer, proposal)
     if proposal.status != "open" or organisation in proposal.approvals or not is_voter:
         seconded = Event("governance.seconded", str(proposal.number), f"by {officer.name} of {organisation}")
         return (seconded,) if is_new else ()

@@ -182,6 +182,10 @@ def _about(action: Action) -> str:
             return task
         case ReleaseModel(task, version):
             return f"{task}/{version}"
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
+            return about(action)
+        case SetBudget(organisation, data_set):
+            return f"{organisation}/{data_set}"
         case _:
             return subject_of(action) or ""
 
