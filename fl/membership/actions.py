@@ -9,7 +9,7 @@
 | `PauseLearning` | all; f + 1 suffice | nothing | no updates and no results are taken until its end |
 | `ResumeLearning` | all | nothing | a pause is over |
 | `ChangeTask` | all | nothing; it takes effect `TIMELOCK_BLOCKS` later | the task's next round is held under the changed specification |
-| `ReleaseModel` | all | what policies demand | the model is on record as released |
+| `ReleaseModel` | all but the proposer | nothing | the model is on record as released |
 
 Actions on policies and budgets are told in `fl.policies.actions` and `fl.privacy.actions`. `proposals` knows none of
 them: whatever else a consortium decides by vote goes through the same steps.
@@ -69,14 +69,17 @@ def subject_of(action: Action) -> str | None:
             return name
         case ReplaceKeys(validator):
             return validator.name
-        case AddMember() | AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
-            return None
-        case PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
+        case AddMember() | PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
             return None
         case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
             return None
         case _:
             assert_never(action)
+
+
+def has_no_vote(action: Action, proposer: str) -> str | None:
+    """Return the organisation that does not decide on an action: its subject, or who proposes a release."""
+    return proposer if isinstance(action, ReleaseModel) else subject_of(action)
 
 
 def votes_needed(action: Action, validators: ValidatorSet) -> int:

@@ -10,11 +10,12 @@ import typer
 from foedus.cli.api import URL_DEFAULT, Limit, Node, Url, moment
 from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_json, print_table
 from foedus.cli.passphrases import PassphraseFile
-from foedus.cli.proposing import propose_action, tell_proposal
 from foedus.cli.speaking import Key, TlsCa, TrustedGenesis, reaching
 
 if TYPE_CHECKING:
-    from fl.membership.records import ProposalState
+    from collections.abc import Awaitable, Callable
+
+    from fl.membership.records import Action, ProposalState
     from fl.records import Contribution
     from foedus.audit.dry_run import DryRun
     from foedus.client.opening import Reached
@@ -107,7 +108,7 @@ def approve(
         return await membership.approve(reached, proposal)
 
     outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-    tell_proposal("Approved:", outcome, url, as_json=as_json)
+    tell("Approved:", outcome, url, as_json=as_json)
 
 
 @app.command("pause")
@@ -183,7 +184,7 @@ def change_task(
         return await propose(reached, action)
 
     outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("dry-run")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foedus.cli.api import URL_DEFAULT, Limit, Node, Url, short
+from foedus.cli.decisions import proposing, tell
 from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_json, print_table
 from foedus.cli.passphrases import PassphraseFile, open_key
 from foedus.cli.speaking import Key, TlsCa, TrustedGenesis, reaching

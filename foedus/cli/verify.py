@@ -186,11 +186,7 @@ async def _difference(reached: Reached, held: Arrays | PayloadDescriptor, task: 
         content = await download(
             reached.wire, f"/v1/tasks/{task.spec.id}/models/{model.version}/payload", model.payload
         )
-<<<<<<< HEAD
         words = model_from_bytes(model_body(content, schema, task.spec.optimiser), schema)
-=======
-        words = model_from_bytes(memoryview(content)[SALT_BYTES:], schema)
->>>>>>> round
     return _different_values(held, model_to_float(words, schema), what)
 
 

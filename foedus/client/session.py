@@ -235,12 +235,8 @@ class Session:
         path = f"/v1/tasks/{name}/models/{version}/payload"
         payload = await download(self._wire, path, state.payload, report=self._report)
         try:
-<<<<<<< HEAD
             body = model_body(payload, schema, task.spec.optimiser)
             return model_to_float(model_from_bytes(body, schema), schema)
-=======
-            return model_to_float(model_from_bytes(memoryview(payload)[SALT_BYTES:], schema), schema)
->>>>>>> round
         except GridError as error:
             raise UnverifiedError(f"model {version} of task {name} does not fit its task: {error}") from error
 

@@ -172,10 +172,6 @@ def _about(action: Action) -> str:
     match action:
         case AddMember(card):
             return card.name
-        case AdoptPolicy() | RepealPolicy() | SetTerms():
-            return about(action)
-        case SetBudget():
-            return f"{action.organisation}/{action.data_set}"
         case PauseLearning(task) | ResumeLearning(task):
             return task or EVERYTHING
         case ChangeTask(task):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from fl.governance.state import release_of
 from fl.membership.records import ProposalState
 from fl.policies.enforcement import enactment_denial
 from fl.policies.occasions import OCCASIONS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from tests.project import protocol_decisions as decisions
 from tests.project import protocol_governance as governance
 from tests.project import protocol_occasions as occasions
 from tests.project.protocol_learning import Book, Refusal, need, number
@@ -185,6 +184,11 @@ def subject(action: Rec) -> str | None:
             return None
 
 
+def voteless(proposal: Rec) -> str | None:
+    action = proposal.rec("action")
+    return proposal.text("organisation") if action.kind == "ReleaseModel" else subject(action)
+
+
 def newcomer(book: Book, action: Rec) -> bool:
     if action.kind == "ReinstateMember":
         return suspension(book, action.text("name")) is not None and not sits(book, action.text("name"))
@@ -211,8 +215,8 @@ def changes_nothing(book: Book, action: Rec) -> bool:
             return seat(book, name) is None and suspension(book, name) is None and not registered
         case "ReplaceKeys":
             return present_record(book, action.rec("validator").text("name")) == action.rec("validator")
-        case kind if kind in decisions.KINDS:
-            return decisions.changes_nothing(book, action)
+        case kind if kind in governance.KINDS:
+            return governance.changes_nothing(book, action)
         case _:
             return suspension(book, action.text("name")) is None
 
@@ -258,8 +262,8 @@ def require_possible(book: Book, action: Rec) -> None:
             need(before is not None, "member.unknown", f"no validator is named {after.text('name')}")
             assert before is not None
             require_new_keys(book, before, after, action.recs("proofs"))
-        case kind if kind in decisions.KINDS:
-            decisions.require_possible(book, action)
+        case kind if kind in governance.KINDS:
+            governance.require_possible(book, action)
         case _:
             held = suspension(book, action.text("name"))
             assert held is not None
@@ -307,8 +311,8 @@ def enact(book: Book, proposal: Rec) -> None:
             change_seat(book, name, None)
         case "ReplaceKeys":
             replace_keys(book, action.rec("validator"))
-        case kind if kind in decisions.KINDS:
-            decisions.enact(book, proposal)
+        case kind if kind in governance.KINDS:
+            governance.enact(book, proposal)
         case _:
             name = action.text("name")
             held = suspension(book, name)
@@ -454,7 +458,7 @@ def rotate(book: Book, who: Rec, said: Rec) -> None:
 def end_block(book: Book) -> None:
     for proposal in undecided(book):
         advance(book, proposal)
-    decisions.end_pauses(book)
+    governance.end_pauses(book)
     change_seats(book)
 
 

@@ -54,7 +54,6 @@ replace = msgspec.structs.replace
 SALT = bytes(32)
 
 MEMBERSHIP = ("governance.", "member.", "rotation.", "evidence.", "pause.", "change.", "release.")
-POLICIES = ("policy.", "site.", "budget.")
 PAUSED = {"update.paused", "aggregate.paused"}
 POLICIES = ("policy.", "site.", "budget.")
 """Codes that `test_protocol_membership` looks after."""

@@ -39,7 +39,8 @@ def garbage(dice: random.Random, rows: int) -> Iterator[RoundMessage]:
     def root() -> Digest:
         return Digest(dice.randbytes(dice.choice([0, 31, 32, 32, 33])))
 
-    verdict: Certified | Violated = dice.choice([Certified(), Violated("length", 0), Violated("coordinate", 2**40)])
+    verdicts: list[Certified | Violated] = [Certified(), Violated("length", 0), Violated("coordinate", 2**40)]
+    verdict = dice.choice(verdicts)
     yield Update(dice.choice([-1, rows, 10**9]), root(), dice.choice([0, 1]))
     yield Update(0, root(), dice.choice([-1, 0, 2**41]))
     yield GramShares(LIAR, some(pairs))
