@@ -11,6 +11,8 @@
 | `governance.approve` | `Approval` | an officer | `fl.membership.proposals` |
 | `validator.attest` | `SyncAttestation` | a validator | `fl.membership.proposals` |
 | `validator.rotate` | `KeyRotation` | an officer of the validator | `fl.membership.rotation` |
+| `site.declare` | `SiteDeclaration` | an officer | `fl.policies.sites` |
+| `budget.tighten` | `TightenBudget` | an officer | `fl.privacy.actions` |
 | `evidence` | `EvidenceReport` | a validator or participant | `fl.membership.evidence` |
 | `reward.fund` | `RewardFunding` | an officer | `fl.incentives.payments` |
 | `reward.transfer` | `RewardTransfer` | an officer | `fl.incentives.payments` |
@@ -27,6 +29,10 @@ from fl.incentives.accounts import is_conserved
 from fl.incentives.records import RewardFunding, RewardRedemption, RewardTransfer
 from fl.membership import block_end, evidence, proposals, rotation
 from fl.membership.records import Approval, EvidenceReport, KeyRotation, Proposal, SyncAttestation
+from fl.policies import sites
+from fl.policies.records import SiteDeclaration
+from fl.privacy import actions as budgets
+from fl.privacy.records import TightenBudget
 from fl.records import (
     AggregateClaim,
     EvaluationReport,
@@ -54,6 +60,8 @@ GOVERNANCE_APPROVE: Final = "governance.approve"
 VALIDATOR_ATTEST: Final = "validator.attest"
 VALIDATOR_ROTATE: Final = "validator.rotate"
 EVIDENCE: Final = "evidence"
+SITE_DECLARE: Final = "site.declare"
+BUDGET_TIGHTEN: Final = "budget.tighten"
 REWARD_FUND: Final = "reward.fund"
 REWARD_TRANSFER: Final = "reward.transfer"
 REWARD_REDEEM: Final = "reward.redeem"
@@ -67,6 +75,8 @@ _QUEUED: Final[dict[str, type[Record]]] = {
     VALIDATOR_ATTEST: SyncAttestation,
     VALIDATOR_ROTATE: KeyRotation,
     EVIDENCE: EvidenceReport,
+    SITE_DECLARE: SiteDeclaration,
+    BUDGET_TIGHTEN: TightenBudget,
     REWARD_FUND: RewardFunding,
     REWARD_TRANSFER: RewardTransfer,
     REWARD_REDEEM: RewardRedemption,
@@ -159,6 +169,10 @@ def _execute_membership(state: Overlay, context: BlockContext, transaction: Tran
             return proposals.attest(state, context, transaction.sender, _payload(transaction, SyncAttestation))
         case "validator.rotate":
             return rotation.rotate(state, context, _sender(state, transaction), _payload(transaction, KeyRotation))
+        case "site.declare":
+            return sites.declare(state, context, _sender(state, transaction), _payload(transaction, SiteDeclaration))
+        case "budget.tighten":
+            return budgets.tighten(state, _sender(state, transaction), _payload(transaction, TightenBudget))
         case "evidence":
             shown = _payload(transaction, EvidenceReport)
             if context.validators.index_of(transaction.sender) is None:

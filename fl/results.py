@@ -20,12 +20,13 @@ from fl.aggregators.clip import WHOLE
 from fl.aggregators.gram import gram_matrix
 from fl.aggregators.rows import Rows
 from fl.governance.state import spec_of_round
-from fl.grid import MODEL_WORD_BYTES, GridError, add_aggregate, model_from_bytes, model_shift, next_exponents
+from fl.grid import MODEL_WORD_BYTES, GridError, model_from_bytes, next_exponents
 from fl.incentives.matrix import GramMatrix, matrix_of
 from fl.incentives.past import global_updates
 from fl.incentives.state import stake_of
+from fl.optimisers import OptimiserSpec, Server, model_body, model_bytes
 from fl.records import AggregateClaim, Contribution, ModelState, RoundResult, RoundState, TaskSpec, UpdateState
-from fl.schema import ModelSchema, Segment
+from fl.schema import ModelSchema, Segment, TensorSpec
 from fl.state import active_tasks, model_of, present, round_of, task_of, update_of
 from ledger.application import StateReader
 from ledger.codec import CodecError, decode
@@ -146,10 +147,10 @@ def compute(
         raise InputError(message)
     inputs = RoundInputs(job)
     if base_payload is not None:
-        if len(base_payload) != len(inputs.model):
-            message = f"model payload: {len(inputs.model)} bytes are needed, got {len(base_payload)}"
+        if len(base_payload) != len(inputs.base):
+            message = f"model payload: {len(inputs.base)} bytes are needed, got {len(base_payload)}"
             raise InputError(message)
-        inputs.model[:] = base_payload
+        inputs.base[:] = base_payload
     for row, (update, payload) in enumerate(zip(job.updates, update_payloads, strict=True)):
         if len(payload) - SALT_BYTES != inputs.row(row).nbytes:
             needed = inputs.row(row).nbytes + SALT_BYTES
@@ -158,7 +159,7 @@ def compute(
     if len(earlier_payloads) != len(job.earlier):
         message = f"round {job.round.number} is paid for and needs {len(job.earlier)} models before the base, "
         raise InputError(f"{message}got {len(earlier_payloads)}")
-    earlier = [model_words(payload, job.spec.schema) for payload in earlier_payloads]
+    earlier = [_earlier_words(payload, job.spec.schema.size) for payload in earlier_payloads]
     inputs.write_past(slice(0, job.spec.schema.size), earlier)
     computed = compute_in_place(inputs)
     return ComputedRound(computed.result, bytes(inputs.model))
@@ -167,16 +168,17 @@ def compute(
 class RoundInputs:
     """Memory for a job's inputs, to be filled before `compute_in_place`: all that aggregation needs, allocated once."""
 
-    def __init__(self, job: AggregationJob, used: RoundInputs | None = None) -> None:
+    def __init__(self, job: AggregationJob, used: RoundInputs | None = None, *, streamed: bool = False) -> None:
         """Make room for a job: 2 n d bytes of updates and 4 d bytes of model.
 
         Args:
             job: what will be computed.
             used: of an earlier job, which is not needed any more; its memory serves again where it fits, since fresh
                 pages cost more than the sums. A model that it holds and that is this job's base stays.
+            streamed: the updates stay elsewhere (`fl.streaming`): room for the model alone, `words` has no columns.
         """
         size = job.spec.schema.size
-        shape = (len(job.updates) + len(job.earlier), size)
+        shape = (len(job.updates) + len(job.earlier), 0 if streamed else size)
         self.job: Final = job
         self.rows: Final[NDArray[np.int16]] = (
             used.rows if used is not None and used.rows.shape == shape else np.empty(shape, dtype="<i2")
@@ -186,12 +188,14 @@ class RoundInputs:
         self.words: Final[NDArray[np.int16]] = self.rows[: len(job.updates)]
         """Shape (n, d): the updates' words, in the order of `job.updates`."""
 
-        model_bytes = SALT_BYTES + MODEL_WORD_BYTES * size
-        fits = used is not None and len(used.model) == model_bytes
-        self.model: Final[memoryview] = (
-            used.model if used is not None and fits else np.empty(model_bytes, np.uint8).data
-        )
-        """The base model's payload; after `compute_in_place` the new model's."""
+        needed = model_bytes(job.spec.schema, job.spec.optimiser)
+        fits = used is not None and len(used.model) == needed
+        self.model: Final[memoryview] = used.model if used is not None and fits else np.empty(needed, np.uint8).data
+        """The base model's payload; after `compute_in_place` the new model's, each with its optimiser's memory."""
+
+        initial = SALT_BYTES + MODEL_WORD_BYTES * size
+        self.base: Final[memoryview] = self.model[:initial] if job.base.round == 0 else self.model
+        """Where the base model's payload goes: an initial model has no memory yet, which is all zeros then."""
 
         self.holds: PayloadDescriptor | None = used.holds if used is not None and fits else None
         """What `model` is known to be; None when it is all zeros or unknown."""
@@ -199,6 +203,7 @@ class RoundInputs:
         if job.base.payload is None:
             self.holds = None
             np.frombuffer(self.model, np.uint8)[:] = 0
+        np.frombuffer(self.model, np.uint8)[len(self.base) :] = 0
 
     def row(self, index: int) -> memoryview:
         """Return where the body of one update goes, as bytes."""
@@ -238,11 +243,20 @@ def compute_in_place(inputs: RoundInputs, work: Work = IN_TURN) -> ComputedModel
         AggregationError: too few updates for the rule.
     """
     job = inputs.job
-    schema, exponents = job.spec.schema, job.round.exponents
-    segments = schema.segments(exponents)
+    segments = job.spec.schema.segments(job.round.exponents)
     decision = decision_of(job, inputs.words, work)
+    matrix = _matrix(inputs, segments, work) if job.is_paid else None
     inputs.holds = None
     saturated = _advance(inputs, decision, segments)
+    return concluded(inputs, decision, saturated, matrix)
+
+
+def concluded(
+    inputs: RoundInputs, decision: Decision, saturated: int, matrix: GramMatrix | None = None
+) -> ComputedModel:
+    """Return the result of a round whose new model stands in `inputs.model`, and note there what it is."""
+    job = inputs.job
+    assert (matrix is not None) == job.is_paid, "a round that is paid for is computed in memory"
     hashes = chunk_hashes(inputs.model)
     inputs.holds = PayloadDescriptor(len(inputs.model), root_of_hashes(hashes))
     result = RoundResult(
@@ -250,11 +264,11 @@ def compute_in_place(inputs: RoundInputs, work: Work = IN_TURN) -> ComputedModel
         round=job.round.number,
         base_version=job.round.base_version,
         model=inputs.holds,
-        exponents=next_exponents(exponents, decision.peaks, schema),
+        exponents=next_exponents(job.round.exponents, decision.peaks, job.spec.schema),
         peaks=tuple(decision.peaks),
         saturated=saturated,
         contributions=tuple(_contributions(job, decision)),
-        matrix=_matrix(inputs, schema.segments(exponents), work) if job.is_paid else None,
+        matrix=matrix,
     )
     return ComputedModel(result, b"".join(hashes))
 
@@ -287,12 +301,15 @@ def decision_of(job: AggregationJob, words: NDArray[np.int16], work: Work = IN_T
         raise InputError(message) from error
 
 
-def model_words(payload: bytes | None, schema: ModelSchema) -> NDArray[np.int32]:
+def model_words(
+    payload: bytes | None, schema: ModelSchema, optimiser: OptimiserSpec | None = None
+) -> NDArray[np.int32]:
     """Return a model's words, shape (d,); all zeros for None.
 
     Args:
-        payload: salt and int32 words.
+        payload: salt and int32 words, and what the optimiser remembers.
         schema: the task's.
+        optimiser: the task's.
 
     Raises:
         InputError: the payload has another length.
@@ -300,30 +317,35 @@ def model_words(payload: bytes | None, schema: ModelSchema) -> NDArray[np.int32]
     if payload is None:
         return np.zeros(schema.size, dtype=np.int32)
     try:
-        return model_from_bytes(payload[SALT_BYTES:], schema)
+        return model_from_bytes(model_body(payload, schema, optimiser), schema)
     except GridError as error:
         message = f"model payload: {error}"
         raise InputError(message) from error
+
+
+def _earlier_words(payload: bytes | None, size: int) -> NDArray[np.int32]:
+    """Return a model's words without what its optimiser remembers; all zeros for None."""
+    if payload is None:
+        return np.zeros(size, np.int32)
+    if len(payload) < SALT_BYTES + MODEL_WORD_BYTES * size:
+        raise InputError(f"model payload: {size} words are needed, got {len(payload)} bytes")
+    return np.frombuffer(payload, "<i4", size, SALT_BYTES).astype(np.int32, copy=False)
 
 
 def _advance(inputs: RoundInputs, decision: Decision, segments: Sequence[Segment]) -> int:
     """Turn the base model's payload into the new one's, piece by piece; return how many words were saturated."""
     last = decision.last_pass
     inputs.model[:SALT_BYTES] = MODEL_SALT
-    stored = np.frombuffer(inputs.model, "<i4", offset=SALT_BYTES)
-    model = stored.astype(np.int32, copy=False)
+    server = Server(inputs.model, inputs.job.spec.schema, inputs.job.spec.optimiser)
     saturated = 0
     for tensor, segment in zip(inputs.job.spec.schema.tensors, segments, strict=True):
-        shift = model_shift(tensor, segment.exponent)
-        advance = partial(_advance_piece, model, last, shift)
+        advance = partial(_advance_piece, server, last, tensor, segment.exponent)
         saturated += sum(last.rows.work.run(advance, last.places(segment.start, segment.stop)))
-    if model is not stored:  # a big-endian machine worked on a copy
-        stored[:] = model
     return saturated
 
 
-def _advance_piece(model: NDArray[np.int32], last: LastPass, shift: int, place: slice) -> int:
-    return add_aggregate(model[place], last.sums(place), last.denominator, shift)
+def _advance_piece(server: Server, last: LastPass, tensor: TensorSpec, exponent: int, place: slice) -> int:
+    return server.advance(tensor, exponent, place, last.sums(place), last.denominator)
 
 
 def _require_base(job: AggregationJob, payload: bytes | None) -> None:

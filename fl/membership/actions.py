@@ -12,7 +12,8 @@
 | `ChangeTask` | all | nothing; it takes effect `TIMELOCK_BLOCKS` later | the task's next round is held under the changed specification |
 | `ReleaseModel` | all but the proposer | nothing | the model is on record as released |
 
-`proposals` knows none of them: whatever else a consortium decides by vote goes through the same steps.
+Actions on policies and budgets are told in `fl.policies.actions` and `fl.privacy.actions`. `proposals` knows none of
+them: whatever else a consortium decides by vote goes through the same steps.
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ from fl.membership.state import (
     suspension_of,
     write_suspended,
 )
+from fl.policies import actions as policy_actions
+from fl.policies.records import AdoptPolicy, RepealPolicy, SetTerms
+from fl.privacy import actions as budget_actions
+from fl.privacy.records import SetBudget
 from fl.state import write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.codec import encode
@@ -71,6 +76,8 @@ def subject_of(action: Action) -> str | None:
             return None
         case IssueCredits() | GrantCredits():
             return None
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
+            return None
         case _:
             assert_never(action)
 
@@ -87,6 +94,8 @@ def votes_needed(action: Action, validators: ValidatorSet) -> int:
 
 def delay_ms(action: Action) -> int:
     """Return how long an action waits after its vote."""
+    if isinstance(action, (AdoptPolicy, RepealPolicy, SetTerms)):
+        return policy_actions.delay_ms(action)
     return REPLACEMENT_DELAY_MS if isinstance(action, ReplaceKeys) else 0
 
 
@@ -101,6 +110,8 @@ def newcomer(state: StateReader, action: Action) -> Validator | None:
         case RemoveMember() | ReplaceKeys() | IssueCredits() | GrantCredits():
             return None
         case PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
+            return None
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
             return None
         case _:
             assert_never(action)
@@ -126,6 +137,10 @@ def changes_nothing(state: StateReader, action: Action) -> bool:
             return False
         case PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
             return _learning_goes_on(state, action)
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
+            return policy_actions.changes_nothing(state, action)
+        case SetBudget():
+            return budget_actions.changes_nothing(state, action)
         case _:
             assert_never(action)
 
@@ -135,7 +150,7 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
 
     Raises:
         RefusalError: `member.card`, `member.exists`, `member.known`, `member.unknown`, `member.proof` or `member.fit`;
-            for learning see `pauses`, `changes` and `releases`.
+            for learning see `pauses`, `changes` and `releases`, for policies and budgets their `actions`.
     """
     match action:
         case AddMember():
@@ -162,6 +177,10 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
             changes.require_possible(state, action)
         case ReleaseModel():
             releases.require_possible(state, action)
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
+            policy_actions.require_possible(state, action)
+        case SetBudget():
+            budget_actions.require_possible(state, action)
         case _:
             assert_never(action)
 
@@ -197,6 +216,10 @@ def enact(state: Overlay, context: BlockContext, proposal: ProposalState) -> Non
             seats.change_seat(state, name, suspension.validator)
         case IssueCredits() | GrantCredits():
             grants.enact(state, context, action)
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
+            policy_actions.enact(state, context, action)
+        case SetBudget():
+            budget_actions.enact(state, context, action)
         case _:
             assert_never(action)
 

@@ -12,6 +12,8 @@ from msgspec import Meta
 from fl.governance.records import ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
 from fl.incentives.records import GrantCredits, IssueCredits
 from fl.membership.cards import KeyProof, MemberCard
+from fl.policies.records import PolicyAction
+from fl.privacy.records import SetBudget
 from ledger.codec import Record, encode
 from ledger.digest import Digest, digest
 from ledger.evidence import OffenceKind, Proof
@@ -57,9 +59,10 @@ class ReinstateMember(Record, frozen=True, tag="reinstate-member"):
     name: NameField
 
 
+MembershipAction: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember
 LearningAction: TypeAlias = PauseLearning | ResumeLearning | ChangeTask | ReleaseModel
 CreditAction: TypeAlias = IssueCredits | GrantCredits
-Action: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember | LearningAction | CreditAction
+Action: TypeAlias = MembershipAction | LearningAction | PolicyAction | SetBudget | CreditAction
 
 # Payloads of transactions
 

@@ -12,6 +12,8 @@
 | `update/TASK/N/PARTICIPANT` | an update that is in a round |
 | `model/TASK/VERSION` | a model |
 | `evaluation/TASK/VERSION/PARTICIPANT` | what a participant measured of a model |
+| `policy/NAME`, `policies-in-force` | a policy of the consortium; which of them judge |
+| `site/ORGANISATION` | what an institution declares of itself |
 | `treasury`, `account/ORGANISATION`, `entry/ORGANISATION/N` | all credits; those of one; an entry of its statement |
 | `pot/TASK`, `stake/TASK/N`, `settlement/TASK/N` | what rounds are paid from; a round's stake; how it was divided |
 | `0x...` | any other key of the state, in hex |
@@ -55,6 +57,9 @@ KINDS = {
     "update": ("task", "number", "participant"),
     "model": ("task", "version"),
     "evaluation": ("task", "version", "participant"),
+    "policy": ("name",),
+    "policies-in-force": (),
+    "site": ("organisation",),
     "treasury": (),
     "account": ("organisation",),
     "entry": ("organisation", "number"),
@@ -147,7 +152,7 @@ def fact_named(name: str) -> FactName:
         raise CommandError(f"no fact is named {kind}; {nearest(kind, list(KINDS))}")
     if len(rest) != len(KINDS[kind]) or not all(rest):
         raise CommandError("/".join([kind, *(part.upper() for part in KINDS[kind])]) + f" is needed, got {name}")
-    return _fact(kind, rest)
+    return _policy_fact(kind, rest) if kind in {"policy", "policies-in-force", "site"} else _fact(kind, rest)
 
 
 def _fact(kind: str, rest: list[str]) -> FactName:
@@ -182,6 +187,16 @@ def _learning_fact(kind: str, rest: list[str]) -> FactName:
             return FactName(state.model_key(rest[0], _number(rest[1])), records.ModelState)
         case _:
             return FactName(state.evaluation_key(rest[0], _number(rest[1]), rest[2]), records.EvaluationState)
+
+
+def _policy_fact(kind: str, rest: list[str]) -> FactName:
+    from fl.policies import records, state
+
+    if kind == "policy":
+        return FactName(state.policy_key(rest[0]), records.PolicyState)
+    if kind == "site":
+        return FactName(state.site_key(rest[0]), records.SiteState)
+    return FactName(state.POLICIES_KEY, records.PoliciesInForce)
 
 
 def _decision_fact(kind: str, rest: list[str]) -> FactName:

@@ -18,10 +18,14 @@ from fl.membership.state import (
     seat_changes_of,
     suspended_of,
 )
+from fl.policies.actions import about
+from fl.policies.records import AdoptPolicy, RepealPolicy, SetTerms
+from fl.privacy.records import SetBudget
 from fl.state import decoded
 from ledger.reigns import coming_validators_of, reigns_of, validators_at
 from ledger.validators import Validator
 from node.api.answering import VIEW, integer, json, limit_of, optional_integer
+from node.api.budgets import budget_answer
 from node.api.membership_answers import (
     ChangesAnswer,
     OffenceItem,
@@ -36,6 +40,7 @@ from node.api.membership_answers import (
     ValidatorsAnswer,
 )
 from node.api.operations import AFTER_OFFENCE, BEFORE, HEIGHT, LIMIT, OFFENCE, get
+from node.api.policies import held_by, policy_item, terms_answer
 from node.api.problem import Problem
 from node.view import NodeView
 
@@ -103,7 +108,8 @@ async def proposals(request: web.Request) -> web.Response:
     rows = request.app[VIEW].store.state_items_down(
         PROPOSAL_PREFIX, before=None if before is None else proposal_key(min(before, NUMBER_MAX)), limit=limit
     )
-    items = tuple(_proposal(decoded(value, ProposalState)) for _, value in rows)
+    view = request.app[VIEW]
+    items = tuple(_proposal(view, decoded(value, ProposalState)) for _, value in rows)
     more = len(items) == limit and items[-1].number > 1
     return json(ProposalsAnswer(items=items, next=items[-1].number if more else None))
 
@@ -114,7 +120,7 @@ async def proposal(request: web.Request) -> web.Response:
     found = proposal_of(request.app[VIEW].state(), number)
     if found is None:
         raise Problem(404, "proposal.unknown", f"no proposal has number {number}")
-    return json(_proposal(found))
+    return json(_proposal(request.app[VIEW], found))
 
 
 async def evidence(request: web.Request) -> web.Response:
@@ -140,7 +146,8 @@ def _validator(one: Validator) -> ValidatorItem:
     )
 
 
-def _proposal(one: ProposalState) -> ProposalItem:
+def _proposal(view: NodeView, one: ProposalState) -> ProposalItem:
+    action = one.action
     return ProposalItem(
         number=one.number,
         action=str(one.action.__struct_config__.tag),
@@ -155,6 +162,10 @@ def _proposal(one: ProposalState) -> ProposalItem:
         lapses_ms=one.lapses_ms,
         decided_height=one.decided_height,
         reason=one.reason,
+        policy=policy_item(action.policy, adopted=0, repealed=0) if isinstance(action, AdoptPolicy) else None,
+        terms=terms_answer(action) if isinstance(action, SetTerms) else None,
+        budget=budget_answer(action) if isinstance(action, SetBudget) else None,
+        held_by=held_by(view, one),
     )
 
 
@@ -170,6 +181,10 @@ def _about(action: Action) -> str:
             return f"{task}/{version}"
         case IssueCredits(organisation, amount) | GrantCredits(organisation, amount):
             return f"{organisation}: {amount} credits"
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
+            return about(action)
+        case SetBudget(organisation, data_set):
+            return f"{organisation}/{data_set}"
         case _:
             return subject_of(action) or ""
 
