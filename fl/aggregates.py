@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from fl.governance.state import paused_until_ms
+from fl.incentives import pots
 from fl.records import AggregateClaim, ModelState, RoundResult, RoundState, TaskState
 from fl.rounds import finish, open_next
 from fl.state import model_key, present, result_key, round_key, round_of, task_key, task_of, write
@@ -57,9 +58,10 @@ def certify(state: Overlay, context: BlockContext, sender: bytes, claim: Aggrega
     advanced = msgspec.structs.replace(task, version=version, certified=task.certified + 1)
     write(state, task_key(closed.task), advanced)
     event = Event("round.certified", f"{closed.task}/{closed.number}", f"model {version}")
+    paid = pots.settle(state, context, task, result, closed)
     if advanced.certified >= task.spec.rounds:
-        return (event, *finish(state, advanced))
-    return (event, *open_next(state, context, advanced, result.exponents))
+        return (event, *paid, *finish(state, advanced))
+    return (event, *paid, *open_next(state, context, advanced, result.exponents))
 
 
 def check(
@@ -82,6 +84,7 @@ def check(
     if until_ms is not None:
         raise RefusalError("aggregate.paused", f"{result.task} is paused until {until_ms}")
     _require_same_input(task, closed, result)
+    pots.require_matrix(state, closed, result)
     try:
         verify_statements(_DOMAIN, context.chain_id, context.validators, _message(result), claim.seals)
     except CertificateError as error:

@@ -14,6 +14,9 @@
 | `site.declare` | `SiteDeclaration` | an officer | `fl.policies.sites` |
 | `budget.tighten` | `TightenBudget` | an officer | `fl.privacy.actions` |
 | `evidence` | `EvidenceReport` | a validator or participant | `fl.membership.evidence` |
+| `reward.fund` | `RewardFunding` | an officer | `fl.incentives.payments` |
+| `reward.transfer` | `RewardTransfer` | an officer | `fl.incentives.payments` |
+| `reward.redeem` | `RewardRedemption` | an officer | `fl.incentives.payments` |
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from fl import aggregates, evaluations, rounds, tasks, updates
+from fl.incentives import payments
+from fl.incentives.accounts import is_conserved
+from fl.incentives.records import RewardFunding, RewardRedemption, RewardTransfer
 from fl.membership import block_end, evidence, proposals, rotation
 from fl.membership.records import Approval, EvidenceReport, KeyRotation, Proposal, SyncAttestation
 from fl.policies import sites
@@ -56,6 +62,9 @@ VALIDATOR_ROTATE: Final = "validator.rotate"
 EVIDENCE: Final = "evidence"
 SITE_DECLARE: Final = "site.declare"
 BUDGET_TIGHTEN: Final = "budget.tighten"
+REWARD_FUND: Final = "reward.fund"
+REWARD_TRANSFER: Final = "reward.transfer"
+REWARD_REDEEM: Final = "reward.redeem"
 _QUEUED: Final[dict[str, type[Record]]] = {
     UPDATE: UpdateSubmission,
     EVALUATION: EvaluationReport,
@@ -68,6 +77,9 @@ _QUEUED: Final[dict[str, type[Record]]] = {
     EVIDENCE: EvidenceReport,
     SITE_DECLARE: SiteDeclaration,
     BUDGET_TIGHTEN: TightenBudget,
+    REWARD_FUND: RewardFunding,
+    REWARD_TRANSFER: RewardTransfer,
+    REWARD_REDEEM: RewardRedemption,
 }
 _BY_VALIDATORS: Final = frozenset({AGGREGATE, VALIDATOR_ATTEST, EVIDENCE})
 """Kinds whose sender may be a validator's own key."""
@@ -117,17 +129,32 @@ class FederatedLearning:
             case "task.approve":
                 approval = _payload(transaction, TaskApproval)
                 return tasks.approve(state, context, _sender(state, transaction), approval)
+            case "reward.fund" | "reward.transfer" | "reward.redeem":
+                return _execute_payment(state, context, transaction)
             case _:
                 return _execute_membership(state, context, transaction)
 
     def end_block(self, state: Overlay, context: BlockContext) -> tuple[Event, ...]:
-        """Close and fail rounds whose time has come; count votes and change seats."""
-        return (*rounds.end_block(state, context), *block_end.end_block(state, context))
+        """Close and fail rounds whose time has come; count votes and change seats; see that no credit is lost."""
+        events = (*rounds.end_block(state, context), *block_end.end_block(state, context))
+        assert is_conserved(state), "credits only move"
+        return events
 
     def due_ms(self, state: StateReader) -> int | None:
         """Time of the earliest deadline of a round or a proposal; the past when a decided change waits for a block."""
         due = [moment for moment in (rounds.due_ms(state), block_end.due_ms(state)) if moment is not None]
         return min(due, default=None)
+
+
+def _execute_payment(state: Overlay, context: BlockContext, transaction: Transaction) -> tuple[Event, ...]:
+    officer = _sender(state, transaction)
+    match transaction.kind:
+        case "reward.fund":
+            return payments.fund(state, context, officer, _payload(transaction, RewardFunding))
+        case "reward.transfer":
+            return payments.transfer(state, context, officer, _payload(transaction, RewardTransfer))
+        case _:
+            return payments.redeem(state, context, officer, _payload(transaction, RewardRedemption))
 
 
 def _execute_membership(state: Overlay, context: BlockContext, transaction: Transaction) -> tuple[Event, ...]:

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from fl.aggregators import RuleSpec
+from fl.incentives.matrix import GramMatrix
 from fl.optimisers import OptimiserSpec
 from fl.schema import ModelSchema
 from ledger.certificate import Seal
@@ -163,6 +164,9 @@ class RoundResult(Record):
 
     contributions: Annotated[tuple[Contribution, ...], Meta(max_length=PARTICIPANTS_MAX)]
     """One an update, ascending by participant."""
+
+    matrix: GramMatrix | None
+    """What the round is paid by; None when it is not paid for."""
 
     @property
     def digest(self) -> Digest:

@@ -16,8 +16,14 @@ from numpy.typing import NDArray
 
 from fl.aggregates import latest_closed
 from fl.aggregators import IN_TURN, Decision, LastPass, UpdateRangeError, Work, clip_norm_in_units, decide
+from fl.aggregators.clip import WHOLE
+from fl.aggregators.gram import gram_matrix
+from fl.aggregators.rows import Rows
 from fl.governance.state import spec_of_round
 from fl.grid import MODEL_WORD_BYTES, GridError, model_from_bytes, next_exponents
+from fl.incentives.matrix import GramMatrix, matrix_of
+from fl.incentives.past import global_updates
+from fl.incentives.state import stake_of
 from fl.optimisers import OptimiserSpec, Server, model_body, model_bytes
 from fl.records import AggregateClaim, Contribution, ModelState, RoundResult, RoundState, TaskSpec, UpdateState
 from fl.schema import ModelSchema, Segment, TensorSpec
@@ -48,11 +54,17 @@ class AggregationJob:
     updates: tuple[UpdateState, ...]
     """Ascending by participant."""
 
+    earlier: tuple[ModelState, ...] = ()
+    """Of a round that is paid for: the models before the base, the latest first."""
+
+    is_paid: bool = False
+    """Whether the result brings a Gram matrix."""
+
     @property
     def payloads(self) -> tuple[PayloadDescriptor, ...]:
-        """The bytes that the result follows from: the base model's, unless it is all zeros, and each update's."""
-        base = () if self.base.payload is None else (self.base.payload,)
-        return (*base, *(update.payload for update in self.updates))
+        """The bytes that the result follows from: of the base and earlier models but all zeros, and of each update."""
+        models = (model.payload for model in (self.base, *self.earlier) if model.payload is not None)
+        return (*models, *(update.payload for update in self.updates))
 
     @property
     def root(self) -> int | None:
@@ -85,7 +97,12 @@ def job_of(state: StateReader, closed: RoundState) -> AggregationJob:
         present(update_of(state, closed.task, closed.number, name), "an update in a round")
         for name in closed.participants
     )
-    return AggregationJob(spec_of_round(state, task, closed.number), closed, base, updates)
+    staked = stake_of(state, closed.task, closed.number)
+    earlier = tuple(
+        present(model_of(state, closed.task, closed.base_version - back), "a model before the base")
+        for back in range(1, (0 if staked is None else staked.past) + 1)
+    )
+    return AggregationJob(spec_of_round(state, task, closed.number), closed, base, updates, earlier, staked is not None)
 
 
 def producing_job(state: StateReader, model: ModelState) -> AggregationJob | None:
@@ -106,13 +123,19 @@ def claimed_results(transactions: Sequence[bytes]) -> Iterator[RoundResult]:
             continue  # what does not decode is refused by execution and claims nothing
 
 
-def compute(job: AggregationJob, base_payload: bytes | None, update_payloads: Sequence[bytes]) -> ComputedRound:
+def compute(
+    job: AggregationJob,
+    base_payload: bytes | None,
+    update_payloads: Sequence[bytes],
+    earlier_payloads: Sequence[bytes | None] = (),
+) -> ComputedRound:
     """Aggregate a closed round.
 
     Args:
         job: the round and its inputs' names.
         base_payload: salt and int32 words of the base model; None when the job's base is all zeros.
         update_payloads: salt and int16 words of each update, in the order of `job.updates`.
+        earlier_payloads: as `base_payload`, of each of `job.earlier`.
 
     Raises:
         InputError: a payload has the wrong length or words out of range.
@@ -133,6 +156,11 @@ def compute(job: AggregationJob, base_payload: bytes | None, update_payloads: Se
             needed = inputs.row(row).nbytes + SALT_BYTES
             raise InputError(f"update of {update.participant}: {needed} bytes are needed, got {len(payload)}")
         inputs.row(row)[:] = memoryview(payload)[SALT_BYTES:]
+    if len(earlier_payloads) != len(job.earlier):
+        message = f"round {job.round.number} is paid for and needs {len(job.earlier)} models before the base, "
+        raise InputError(f"{message}got {len(earlier_payloads)}")
+    earlier = [_earlier_words(payload, job.spec.schema.size) for payload in earlier_payloads]
+    inputs.write_past(slice(0, job.spec.schema.size), earlier)
     computed = compute_in_place(inputs)
     return ComputedRound(computed.result, bytes(inputs.model))
 
@@ -150,13 +178,14 @@ class RoundInputs:
             streamed: the updates stay elsewhere (`fl.streaming`): room for the model alone, `words` has no columns.
         """
         size = job.spec.schema.size
-        columns = 0 if streamed else size
+        shape = (len(job.updates) + len(job.earlier), 0 if streamed else size)
         self.job: Final = job
-        self.words: Final[NDArray[np.int16]] = (
-            used.words
-            if used is not None and used.words.shape == (len(job.updates), columns)
-            else np.empty((len(job.updates), columns), dtype="<i2")
+        self.rows: Final[NDArray[np.int16]] = (
+            used.rows if used is not None and used.rows.shape == shape else np.empty(shape, dtype="<i2")
         )
+        """Shape (n + h, d): the updates' words, then the past global updates on the same grid (`write_past`)."""
+
+        self.words: Final[NDArray[np.int16]] = self.rows[: len(job.updates)]
         """Shape (n, d): the updates' words, in the order of `job.updates`."""
 
         needed = model_bytes(job.spec.schema, job.spec.optimiser)
@@ -180,6 +209,18 @@ class RoundInputs:
         """Return where the body of one update goes, as bytes."""
         return memoryview(self.words[index]).cast("B")
 
+    def write_past(self, place: slice, earlier: Sequence[NDArray[np.int32]]) -> None:
+        """Write some columns of the past global updates; the base model is there.
+
+        Args:
+            place: which columns.
+            earlier: these words of each of `job.earlier`, shape (c,).
+        """
+        base = np.frombuffer(self.model, "<i4", offset=SALT_BYTES)[place].astype(np.int32, copy=False)
+        schema, exponents = self.job.spec.schema, self.job.round.exponents
+        for row, words in enumerate(global_updates([base, *earlier], place, schema, exponents), len(self.words)):
+            self.rows[row, place] = words
+
 
 @dataclass(frozen=True, slots=True)
 class ComputedModel:
@@ -202,30 +243,20 @@ def compute_in_place(inputs: RoundInputs, work: Work = IN_TURN) -> ComputedModel
         AggregationError: too few updates for the rule.
     """
     job = inputs.job
-    schema, exponents = job.spec.schema, job.round.exponents
-    segments = schema.segments(exponents)
-    try:
-        decision = decide(
-            job.spec.rule,
-            inputs.words.astype(np.int16, copy=False),
-            [update.samples for update in job.updates],
-            segments,
-            clip_norm=clip_norm_in_units(job.spec.clip_norm_micros, exponents),
-            seed=job.round.seed,
-            root=job.root,
-            work=work,
-        )
-    except UpdateRangeError as error:
-        message = f"update of {job.updates[error.row].participant}: {error}, though a quorum acknowledged it"
-        raise InputError(message) from error
+    segments = job.spec.schema.segments(job.round.exponents)
+    decision = decision_of(job, inputs.words, work)
+    matrix = _matrix(inputs, segments, work) if job.is_paid else None
     inputs.holds = None
     saturated = _advance(inputs, decision, segments)
-    return concluded(inputs, decision, saturated)
+    return concluded(inputs, decision, saturated, matrix)
 
 
-def concluded(inputs: RoundInputs, decision: Decision, saturated: int) -> ComputedModel:
+def concluded(
+    inputs: RoundInputs, decision: Decision, saturated: int, matrix: GramMatrix | None = None
+) -> ComputedModel:
     """Return the result of a round whose new model stands in `inputs.model`, and note there what it is."""
     job = inputs.job
+    assert (matrix is not None) == job.is_paid, "a round that is paid for is computed in memory"
     hashes = chunk_hashes(inputs.model)
     inputs.holds = PayloadDescriptor(len(inputs.model), root_of_hashes(hashes))
     result = RoundResult(
@@ -237,8 +268,37 @@ def concluded(inputs: RoundInputs, decision: Decision, saturated: int) -> Comput
         peaks=tuple(decision.peaks),
         saturated=saturated,
         contributions=tuple(_contributions(job, decision)),
+        matrix=matrix,
     )
     return ComputedModel(result, b"".join(hashes))
+
+
+def decision_of(job: AggregationJob, words: NDArray[np.int16], work: Work = IN_TURN) -> Decision:
+    """Let the task's rule decide about a round's updates.
+
+    Args:
+        job: the round.
+        words: shape (n, d), in the order of `job.updates`.
+        work: how the passes are carried out; the decision is the same.
+
+    Raises:
+        InputError: words are out of range.
+        AggregationError: too few updates for the rule.
+    """
+    try:
+        return decide(
+            job.spec.rule,
+            words.astype(np.int16, copy=False),
+            [update.samples for update in job.updates],
+            job.spec.schema.segments(job.round.exponents),
+            clip_norm=clip_norm_in_units(job.spec.clip_norm_micros, job.round.exponents),
+            seed=job.round.seed,
+            root=job.root,
+            work=work,
+        )
+    except UpdateRangeError as error:
+        message = f"update of {job.updates[error.row].participant}: {error}, though a quorum acknowledged it"
+        raise InputError(message) from error
 
 
 def model_words(
@@ -263,6 +323,15 @@ def model_words(
         raise InputError(message) from error
 
 
+def _earlier_words(payload: bytes | None, size: int) -> NDArray[np.int32]:
+    """Return a model's words without what its optimiser remembers; all zeros for None."""
+    if payload is None:
+        return np.zeros(size, np.int32)
+    if len(payload) < SALT_BYTES + MODEL_WORD_BYTES * size:
+        raise InputError(f"model payload: {size} words are needed, got {len(payload)} bytes")
+    return np.frombuffer(payload, "<i4", size, SALT_BYTES).astype(np.int32, copy=False)
+
+
 def _advance(inputs: RoundInputs, decision: Decision, segments: Sequence[Segment]) -> int:
     """Turn the base model's payload into the new one's, piece by piece; return how many words were saturated."""
     last = decision.last_pass
@@ -283,6 +352,12 @@ def _require_base(job: AggregationJob, payload: bytes | None) -> None:
     if (payload is None) != (job.base.payload is None):
         message = f"round {job.round.number}: the base model's payload must be given exactly when it is not all zeros"
         raise InputError(message)
+
+
+def _matrix(inputs: RoundInputs, segments: tuple[Segment, ...], work: Work) -> GramMatrix:
+    whole = inputs.rows.astype(np.int16, copy=False)
+    rows = Rows(whole, (WHOLE,) * len(whole), segments, work)
+    return matrix_of(gram_matrix(rows), len(inputs.job.earlier))
 
 
 def _contributions(job: AggregationJob, decision: Decision) -> Iterator[Contribution]:

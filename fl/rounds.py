@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from fl.governance.changes import carry_out
+from fl.incentives import pots
 from fl.policies import enforcement
 from fl.privacy import charging
 from fl.records import REASON_CHARACTERS_MAX, ActiveTasks, ModelState, RoundState, TaskSpec, TaskState
@@ -73,7 +74,7 @@ def finish(state: Overlay, task: TaskState) -> tuple[Event, ...]:
     write(state, task_key(task.spec.id), msgspec.structs.replace(task, status="finished"))
     remaining = tuple(name for name in active_tasks(state) if name != task.spec.id)
     write(state, ACTIVE_TASKS_KEY, ActiveTasks(remaining))
-    return (Event("task.finished", task.spec.id, f"version {task.version}"),)
+    return (Event("task.finished", task.spec.id, f"version {task.version}"), *pots.close(state, task))
 
 
 def end_block(state: Overlay, context: BlockContext) -> tuple[Event, ...]:
@@ -124,7 +125,8 @@ def _close(state: Overlay, context: BlockContext, task: TaskState, latest: Round
     )
     write(state, round_key(latest.task, latest.number), closed)
     charging.end(state, latest)
-    return (Event("round.closed", f"{latest.task}/{latest.number}", f"{len(latest.participants)} updates"),)
+    event = Event("round.closed", f"{latest.task}/{latest.number}", f"{len(latest.participants)} updates")
+    return (event, *pots.stake(state, task, closed))
 
 
 def _seed(state: StateReader, context: BlockContext, closed: RoundState) -> Digest:
@@ -146,5 +148,6 @@ def _fail(state: Overlay, context: BlockContext, task: TaskState, latest: RoundS
     charging.end(state, latest)
     failed = msgspec.structs.replace(latest, status="failed", deadline_ms=0, reason=reason)
     write(state, round_key(latest.task, latest.number), failed)
+    pots.give_back(state, failed)
     event = Event("round.failed", f"{latest.task}/{latest.number}", reason)
     return (event, *open_next(state, context, task, latest.exponents))

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.grid import MODEL_WORD_BYTES
+from fl.records import ModelState
 from fl.results import AggregationJob, InputError, RoundInputs
 from ledger.payload import SALT_BYTES, PayloadDescriptor
 
 ReadInto = Callable[[PayloadDescriptor, int, memoryview], None]
 """Fills memory with the bytes of a payload from an offset on; blocks."""
+
+PIECE_WORDS: Final = 1 << 18
+"""Words of each earlier model that are in memory at once."""
 
 
 def read_inputs(job: AggregationJob, used: RoundInputs | None, read_into: ReadInto) -> RoundInputs:
@@ -29,7 +38,28 @@ def read_inputs(job: AggregationJob, used: RoundInputs | None, read_into: ReadIn
         row = inputs.row(index)
         require_size(update.payload, SALT_BYTES + len(row))
         read_into(update.payload, SALT_BYTES, row)
+    _read_past(inputs, read_into)
     return inputs
+
+
+def _read_past(inputs: RoundInputs, read_into: ReadInto) -> None:
+    """Read the models before the base, piece by piece, and keep their differences alone."""
+    job, size = inputs.job, inputs.job.spec.schema.size
+    for model in job.earlier:
+        if model.payload is not None:
+            initial = SALT_BYTES + MODEL_WORD_BYTES * size
+            require_size(model.payload, len(inputs.model) if model.round else initial)
+    for start in range(0, size if job.earlier else 0, PIECE_WORDS):
+        place = slice(start, min(start + PIECE_WORDS, size))
+        inputs.write_past(place, [_piece(model, place, read_into) for model in job.earlier])
+
+
+def _piece(model: ModelState, place: slice, read_into: ReadInto) -> NDArray[np.int32]:
+    words: NDArray[np.int32] = np.zeros(place.stop - place.start, "<i4")
+    if model.payload is not None:
+        offset = SALT_BYTES + MODEL_WORD_BYTES * place.start
+        read_into(model.payload, offset, words.data.cast("B"))
+    return words.astype(np.int32, copy=False)
 
 
 def read_base(inputs: RoundInputs, read_into: ReadInto) -> None:

@@ -159,7 +159,9 @@ class Recorded:
         """Return the closed round's aggregate as a transaction of the first validator."""
         job = next(closed_jobs(self.state))
         base = None if job.base.payload is None else self.payloads[job.base.payload.id]
-        computed = compute(job, base, [self.payloads[update.payload.id] for update in job.updates])
+        updates = [self.payloads[update.payload.id] for update in job.updates]
+        earlier = [None if one.payload is None else self.payloads[one.payload.id] for one in job.earlier]
+        computed = compute(job, base, updates, earlier)
         self.payloads[computed.result.model.id] = computed.model_payload
         validators = validators_of(self.state)
         seals = tuple(

@@ -195,7 +195,7 @@ def decide_by(
     _require_count(spec, rows.count)
     rule = RULES[spec.rule]
     measured = passes.survey(spec.f)
-    rows = replace(rows, factors=_clip_factors(spec, measured.norms_squared, clip_norm))
+    rows = replace(rows, factors=clip_factors(spec, measured.norms_squared, clip_norm))
     gram: Gram = passes.gram(rows.factors) if needs_gram(spec) else ()
     mixing = _mixing(spec, rows.count, gram, seed)
     situation = Situation(
@@ -242,7 +242,7 @@ def _require_count(spec: RuleSpec, count: int) -> None:
         raise TooManyUpdatesError(rule=spec.rule, received=count, updates_max=most)
 
 
-def _clip_factors(spec: RuleSpec, norms_squared: tuple[int, ...], clip_norm: int) -> tuple[ClipFactor, ...]:
+def clip_factors(spec: RuleSpec, norms_squared: Sequence[int], clip_norm: int) -> tuple[ClipFactor, ...]:
     """Return each row's factor. ARC looks at norms after the static clip; the words are rounded once for both."""
     bounds = list(norms_squared)
     if clip_norm:

@@ -5,6 +5,7 @@
 | `AddMember` | all | f + 1 validators that saw its node in sync | its participants are registered, its node gets a seat |
 | `RemoveMember` | all but the subject | nothing | its seat is taken, its participants are no longer registered |
 | `ReplaceKeys` | all but the subject | `REPLACEMENT_DELAY_MS`, in which the old key can object by rotating | its seat goes to the new keys |
+| `IssueCredits`, `GrantCredits` | all | nothing | an organisation gets new credits, or the treasury's (`fl.incentives`) |
 | `ReinstateMember` | all but the subject | f + 1 validators that saw its node in sync | it gets its seat back, and its past is forgiven |
 | `PauseLearning` | all; f + 1 suffice | nothing | no updates and no results are taken until its end |
 | `ResumeLearning` | all | nothing | a pause is over |
@@ -23,6 +24,8 @@ import msgspec
 
 from fl.governance import changes, pauses, releases
 from fl.governance.records import ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
+from fl.incentives import grants
+from fl.incentives.records import GrantCredits, IssueCredits
 from fl.membership import seats
 from fl.membership.cards import are_proven, card_faults
 from fl.membership.records import (
@@ -71,6 +74,8 @@ def subject_of(action: Action) -> str | None:
             return validator.name
         case AddMember() | PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
             return None
+        case IssueCredits() | GrantCredits():
+            return None
         case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
             return None
         case _:
@@ -102,7 +107,9 @@ def newcomer(state: StateReader, action: Action) -> Validator | None:
         case ReinstateMember(name):
             suspension = suspension_of(state, name)
             return None if suspension is None or seats.still_sits(state, suspension) else suspension.validator
-        case RemoveMember() | ReplaceKeys() | PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
+        case RemoveMember() | ReplaceKeys() | IssueCredits() | GrantCredits():
+            return None
+        case PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
             return None
         case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
             return None
@@ -126,6 +133,8 @@ def changes_nothing(state: StateReader, action: Action) -> bool:
             return _sits_or_sat(state, validator.name) == validator
         case ReinstateMember(name):
             return suspension_of(state, name) is None
+        case IssueCredits() | GrantCredits():
+            return False
         case PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
             return _learning_goes_on(state, action)
         case AdoptPolicy() | RepealPolicy() | SetTerms():
@@ -158,6 +167,8 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
             suspension = suspension_of(state, name)
             assert suspension is not None, "else it would change nothing"
             _require_fit(state, name, suspension.validator)
+        case IssueCredits() | GrantCredits():
+            grants.require_possible(state, action)
         case PauseLearning():
             pauses.require_pausable(state, action)
         case ResumeLearning():
@@ -203,6 +214,8 @@ def enact(state: Overlay, context: BlockContext, proposal: ProposalState) -> Non
             forgiven = Standing(standing_of(state, name).offences, context.height)
             write(state, standing_key(name), forgiven)
             seats.change_seat(state, name, suspension.validator)
+        case IssueCredits() | GrantCredits():
+            grants.enact(state, context, action)
         case AdoptPolicy() | RepealPolicy() | SetTerms():
             policy_actions.enact(state, context, action)
         case SetBudget():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from fl.incentives.slashing import slash
 from fl.membership.records import EvidenceReport, OffenceState, Standing, Suspension
 from fl.membership.seats import forget_seat_change
 from fl.membership.state import (
@@ -83,4 +84,4 @@ def _suspend(state: Overlay, context: BlockContext, name: str, offence: Offence)
         return ()
     forget_seat_change(state, name)
     write_suspended(state, (*suspended_of(state), Suspension(seated, offence.kind, context.height)))
-    return (Event("validator.suspended", name, offence.kind),)
+    return (Event("validator.suspended", name, offence.kind), *slash(state, context, name, offence.kind))

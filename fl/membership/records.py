@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from msgspec import Meta
 
 from fl.governance.records import ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
+from fl.incentives.records import GrantCredits, IssueCredits
 from fl.membership.cards import KeyProof, MemberCard
 from fl.policies.records import PolicyAction
 from fl.privacy.records import SetBudget
@@ -60,7 +61,8 @@ class ReinstateMember(Record, frozen=True, tag="reinstate-member"):
 
 MembershipAction: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember
 LearningAction: TypeAlias = PauseLearning | ResumeLearning | ChangeTask | ReleaseModel
-Action: TypeAlias = MembershipAction | LearningAction | PolicyAction | SetBudget
+CreditAction: TypeAlias = IssueCredits | GrantCredits
+Action: TypeAlias = MembershipAction | LearningAction | PolicyAction | SetBudget | CreditAction
 
 # Payloads of transactions
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import numpy as np
+
 from fl.aggregators import AggregationError
 from fl.application import AGGREGATE, UPDATE
+from fl.explanation import measure, retention
+from fl.explanation import report as explain
+from fl.grid import update_from_bytes
 from fl.records import AggregateClaim, RoundResult, UpdateSubmission
 from fl.results import AggregationJob, ComputedRound, InputError, compute, job_of
 from fl.state import round_of
@@ -14,9 +19,13 @@ from foedus.audit.history import Damage
 from foedus.audit.report import Difference, Report
 from ledger.chain import VerifiedBlock
 from ledger.codec import Record, decode
-from ledger.payload import PayloadDescriptor
+from ledger.payload import SALT_BYTES, PayloadDescriptor
 from ledger.state_map import StateMap
 from ledger.transaction import TRANSACTION_BYTES_MAX, Transaction, decode_transaction
+from node.api.report_answers import RoundReportAnswer, report_answer
+
+RoundName = tuple[str, int]
+"""A task and the number of its round."""
 
 PayloadReader = Callable[[PayloadDescriptor], bytes | None]
 _SHOWN_CHARACTERS_MAX: Final = 200
@@ -25,15 +34,17 @@ _SHOWN_CHARACTERS_MAX: Final = 200
 class AggregateAuditor:
     """Follows the rounds of a verified chain and computes each result anew."""
 
-    def __init__(self, payload: PayloadReader, report: Report) -> None:
+    def __init__(self, payload: PayloadReader, report: Report, explain: RoundName | None = None) -> None:
         """Begin before block 1.
 
         Args:
             payload: gives a payload's verified bytes, None when they are not here; raises `Damage`.
             report: where counts and differences go.
+            explain: a round whose report is wanted.
         """
         self._payload = payload
         self._report = report
+        self._explain = explain
         self._models: dict[str, tuple[PayloadDescriptor, bytes]] = {}
         """Each task's latest model, so that older ones need not be kept."""
 
@@ -54,7 +65,7 @@ class AggregateAuditor:
                 if transaction.kind == UPDATE:
                     self._update(transaction)
                 elif transaction.kind == AGGREGATE:
-                    self._aggregate(before, transaction, place)
+                    self._aggregate(before, verified.execution.state, transaction, place)
             except Damage as damage:
                 self._differ(damage.difference, place)
 
@@ -64,7 +75,9 @@ class AggregateAuditor:
         if self._payload(submission.availability.acknowledgement.payload) is not None:
             self._report.payloads += 1
 
-    def _aggregate(self, before: StateMap, transaction: Transaction, place: tuple[int, int, str]) -> None:
+    def _aggregate(
+        self, before: StateMap, after: StateMap, transaction: Transaction, place: tuple[int, int, str]
+    ) -> None:
         claimed = decode(transaction.payload, AggregateClaim, bytes_max=TRANSACTION_BYTES_MAX).result
         kept = self._payload(claimed.model)
         self._report.payloads += kept is not None
@@ -78,6 +91,8 @@ class AggregateAuditor:
             self._report.aggregates += 1
             if computed.result != claimed:
                 self._differ(Difference("aggregate", _first_difference(claimed, computed.result)), place)
+            elif self._explain == (claimed.task, claimed.round):
+                self._report.explained = self._explained(job, claimed, after)
         model = kept if computed is None else computed.model_payload
         if model is None:
             self._models.pop(claimed.task, None)
@@ -95,11 +110,23 @@ class AggregateAuditor:
             if payload is None:
                 return None
             updates.append(payload)
+        earlier = [None if one.payload is None else self._readable(one.payload) for one in job.earlier]
+        if any(words is None and one.payload is not None for words, one in zip(earlier, job.earlier, strict=True)):
+            return None
         try:
-            return compute(job, base, updates)
+            return compute(job, base, updates, earlier)
         except (InputError, AggregationError) as error:
             self._differ(Difference("aggregate", f"cannot be computed from its inputs: {error}"), place)
             return None
+
+    def _explained(self, job: AggregationJob, result: RoundResult, after: StateMap) -> RoundReportAnswer:
+        words = np.empty((len(job.updates) + 1, job.spec.schema.size), np.int16)
+        for row, update in enumerate(job.updates):
+            payload = self._readable(update.payload)
+            assert payload is not None, "the aggregate was computed from it"
+            words[row] = update_from_bytes(memoryview(payload)[SALT_BYTES:], job.spec.schema)
+        looked_at, last = retention(after, result.task, result.round)
+        return report_answer(explain(job, result, measure(job, words), looked_at, last))
 
     def _base(self, job: AggregationJob) -> bytes | None:
         assert job.base.payload is not None, "asked for a base that is not all zeros"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from time import perf_counter
 
 from fl.application import FederatedLearning
-from foedus.audit.aggregates import AggregateAuditor
+from foedus.audit.aggregates import AggregateAuditor, RoundName
 from foedus.audit.headers import PrunedHistory, audit_headers
 from foedus.audit.history import Damage, History
 from foedus.audit.report import Difference, Report
@@ -21,13 +21,20 @@ from ledger.fields import Height
 from ledger.state_map import StateMap
 
 
-def audit(history: History, *, source: str = "", on_block: Callable[[int, int], None] | None = None) -> Report:
+def audit(
+    history: History,
+    *,
+    source: str = "",
+    on_block: Callable[[int, int], None] | None = None,
+    explain: RoundName | None = None,
+) -> Report:
     """Recompute a whole history and compare.
 
     Args:
         history: what somebody keeps; only read.
         source: where it came from, for the report.
         on_block: told (height, last height) after each block.
+        explain: a round whose report is wanted as well.
 
     Returns:
         What was checked and what differs; differences are never raised.
@@ -41,7 +48,7 @@ def audit(history: History, *, source: str = "", on_block: Callable[[int, int], 
         return report
     state = initial_state(document)
     anchor = genesis_anchor(document.chain_id, document.time_ms, state)
-    auditor = AggregateAuditor(history.payload, report)
+    auditor = AggregateAuditor(history.payload, report, explain)
     end: StateMap | None = state
     try:
         for verified in verify_chain(anchor, state, FederatedLearning(), _blocks(history)):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import msgspec
+
 from genesis.reading import Json
 from ledger.digest import Digest
+from node.api.report_answers import RoundReportAnswer
 
 DIFFERENCES_MAX: Final = 100
 """Differences that are listed; all are counted."""
@@ -83,6 +86,8 @@ class Report:
     """The first `DIFFERENCES_MAX`, in the order of the chain."""
 
     seconds: float = 0.0
+    explained: RoundReportAnswer | None = None
+    """Report of the round that was asked for; None when none was, or when its words are not here."""
 
     def add(self, difference: Difference) -> None:
         """Count a difference and, while there is room, list it."""
@@ -108,5 +113,6 @@ class Report:
             "differences": self.differences,
             "first_difference": found[0] if found else None,
             "found": found,
+            "round_report": None if self.explained is None else msgspec.to_builtins(self.explained),
             "seconds": round(self.seconds, 3),
         }

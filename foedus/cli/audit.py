@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foedus.cli.output import EXIT_DIFFERENT, EXIT_PARTIAL, AsJson, Json, print_facts, print_json, say
+from foedus.cli.output import EXIT_DIFFERENT, EXIT_PARTIAL, AsJson, CommandError, Json, print_facts, print_json, say
 
 if TYPE_CHECKING:
     from foedus.audit import Report
@@ -33,6 +33,10 @@ def audit(
     path: Annotated[Path, typer.Argument(help="A node's directory, its data directory or a copy of it, or an export.")],
     *,
     genesis: Genesis = None,
+    round_report: Annotated[
+        str | None,
+        typer.Option("--report", metavar="TASK/ROUND", help="Explain this round as well, from the updates here."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Replay a chain from genesis, run every aggregate again, compare every stored byte; exit 3 on differences.
@@ -42,12 +46,19 @@ def audit(
     from foedus.audit import audit as run
     from foedus.audit import open_history
 
+    wanted = None if round_report is None else _round_named(round_report)
     with open_history(path, genesis) as history, _progress("auditing", shown=not as_json) as on_block:
-        report = run(history, source=str(path), on_block=on_block)
+        report = run(history, source=str(path), on_block=on_block, explain=wanted)
     if as_json:
         print_json(report.to_json())
     else:
         _print(report)
+        if report.explained is not None:
+            from foedus.cli.round_plot import print_report
+
+            print_report(report.explained)
+    if wanted is not None and report.explained is None:
+        say(f"round {wanted[1]} of {wanted[0]} cannot be explained: it is not certified here, or its words are not")
     if report.differences:
         sys.exit(EXIT_DIFFERENT)
     if report.blocks_from > 1:
@@ -79,6 +90,13 @@ def export(
         print_json(facts)
     else:
         print_facts("Exported:", {name: str(value) for name, value in facts.items()})
+
+
+def _round_named(text: str) -> tuple[str, int]:
+    task, _, number = text.rpartition("/")
+    if not task or not (number.isascii() and number.isdigit() and len(number) <= 12):
+        raise CommandError(f"TASK/ROUND such as heart/3 is needed, got {text}")
+    return task, int(number)
 
 
 def _print(report: Report) -> None:

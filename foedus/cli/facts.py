@@ -14,6 +14,8 @@
 | `evaluation/TASK/VERSION/PARTICIPANT` | what a participant measured of a model |
 | `policy/NAME`, `policies-in-force` | a policy of the consortium; which of them judge |
 | `site/ORGANISATION` | what an institution declares of itself |
+| `treasury`, `account/ORGANISATION`, `entry/ORGANISATION/N` | all credits; those of one; an entry of its statement |
+| `pot/TASK`, `stake/TASK/N`, `settlement/TASK/N` | what rounds are paid from; a round's stake; how it was divided |
 | `0x...` | any other key of the state, in hex |
 """
 
@@ -58,6 +60,12 @@ KINDS = {
     "policy": ("name",),
     "policies-in-force": (),
     "site": ("organisation",),
+    "treasury": (),
+    "account": ("organisation",),
+    "entry": ("organisation", "number"),
+    "pot": ("task",),
+    "stake": ("task", "number"),
+    "settlement": ("task", "number"),
 }
 """By kind: what follows it in a name."""
 
@@ -148,13 +156,21 @@ def fact_named(name: str) -> FactName:
 
 
 def _fact(kind: str, rest: list[str]) -> FactName:
-    from fl import records, state
-
     match kind:
         case "validators" | "parameters" | "nonce" | "reigns" | "set":
             return _ledger_fact(kind, rest)
         case "proposal" | "docket" | "suspended" | "pauses" | "task-change" | "release":
             return _decision_fact(kind, rest)
+        case "treasury" | "account" | "entry" | "pot" | "stake" | "settlement":
+            return _reward_fact(kind, rest)
+        case _:
+            return _learning_fact(kind, rest)
+
+
+def _learning_fact(kind: str, rest: list[str]) -> FactName:
+    from fl import records, state
+
+    match kind:
         case "active-tasks":
             return FactName(state.ACTIVE_TASKS_KEY, records.ActiveTasks)
         case "participant":
@@ -201,6 +217,24 @@ def _decision_fact(kind: str, rest: list[str]) -> FactName:
             return FactName(decisions.change_key(rest[0]), decided.PendingChange)
         case _:
             return FactName(decisions.release_key(rest[0], _number(rest[1])), decided.Release)
+
+
+def _reward_fact(kind: str, rest: list[str]) -> FactName:
+    from fl.incentives import records, state
+
+    match kind:
+        case "treasury":
+            return FactName(state.TREASURY_KEY, records.Treasury)
+        case "account":
+            return FactName(state.account_key(rest[0]), records.Account)
+        case "entry":
+            return FactName(state.entry_key(rest[0], _number(rest[1])), records.StatementEntry)
+        case "pot":
+            return FactName(state.pot_key(rest[0]), records.Pot)
+        case "stake":
+            return FactName(state.stake_key(rest[0], _number(rest[1])), records.RoundStake)
+        case _:
+            return FactName(state.settlement_key(rest[0], _number(rest[1])), records.Settlement)
 
 
 def _ledger_fact(kind: str, rest: list[str]) -> FactName:

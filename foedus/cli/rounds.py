@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foedus.cli.api import URL_DEFAULT, Limit, Node, Task, Url, figures, moment
-from foedus.cli.output import AsJson, print_facts, print_json, print_table
+from foedus.cli.output import AsJson, CommandError, print_facts, print_json, print_table, say
+from foedus.cli.passphrases import PassphraseFile
+from foedus.cli.speaking import reaching
+
+if TYPE_CHECKING:
+    from foedus.client.opening import Reached
+    from node.api.answers import RoundAnswer
+    from node.api.report_answers import RoundReportAnswer
 
 app = typer.Typer(help="Rounds of learning.", no_args_is_help=True)
 
@@ -49,9 +57,18 @@ def round_show(
     *,
     task: Task = None,
     url: Url = URL_DEFAULT,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", "-k", envvar="FOEDUS_KEY", help="Your key file: explanations are for members alone."),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Write the picture to this SVG file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a round: its updates, and what the rule made of each."""
+    """Show a round: its updates, what the rule made of each, and why.
+
+    Why is told to members: name your key, or set FOEDUS_TOKEN.
+    """
     import json
 
     from node.api.answers import RoundAnswer, UpdatesAnswer
@@ -59,11 +76,17 @@ def round_show(
     node = Node(url)
     name = node.task(task)
     path = ("tasks", name, "rounds", number)
-    if as_json:
-        updates = json.loads(node.body(*path, "updates", limit=200))
-        print_json({**json.loads(node.body(*path)), "updates": updates["items"]})
-        return
     one = node.get(RoundAnswer, *path)
+    report = _report(node, one, key, passphrase_file) if one.status == "certified" else None
+    if plot is not None:
+        _write_plot(plot, one, report)
+    if as_json:
+        import msgspec
+
+        updates = json.loads(node.body(*path, "updates", limit=200))
+        shown = {**json.loads(node.body(*path)), "updates": updates["items"]}
+        print_json({**shown, "report": None if report is None else msgspec.to_builtins(report)})
+        return
     print_facts(
         f"Round {one.number} of {name}:",
         {
@@ -86,6 +109,46 @@ def round_show(
     ]
     columns = ("participant", "samples", "retained", "rule", "saturated", "metrics")
     print_table(f"Updates of round {one.number}", columns, rows)
+    if report is not None:
+        from foedus.cli.round_plot import print_report
+
+        print_report(report)
+    elif one.status == "certified":
+        say("why each update was used or left out is told to members: name your key with --key, or set FOEDUS_TOKEN")
+
+
+def _report(node: Node, one: RoundAnswer, key: Path | None, passphrase_file: Path | None) -> RoundReportAnswer | None:
+    """Return a certified round's report, None to who is no member.
+
+    Raises:
+        CommandError: the node says why there is none.
+    """
+    import os
+
+    from node.api.report_answers import RoundReportAnswer
+
+    path = ("tasks", one.task, "rounds", one.number, "report")
+    if key is None:
+        return node.get(RoundReportAnswer, *path) if os.environ.get("FOEDUS_TOKEN") else None
+
+    async def ask(reached: Reached) -> RoundReportAnswer:
+        where = "/v1/" + "/".join(map(str, path))
+        return await reached.wire.answer(where, RoundReportAnswer, signed=True)
+
+    return reaching(node.url, ask, key=key, passphrase_file=passphrase_file)
+
+
+def _write_plot(path: Path, one: RoundAnswer, report: RoundReportAnswer | None) -> None:
+    from foedus.cli.round_svg import report_svg
+
+    if report is None:
+        raise CommandError(
+            f"round {one.number} is {one.status}: a plot needs a certified round, and --key or FOEDUS_TOKEN of a member"
+        )
+    if path.exists():
+        raise CommandError(f"{path} exists; name another file, or remove it first")
+    path.write_text(report_svg(report), encoding="utf-8")
+    say(f"{path} is written")
 
 
 def _retained(count: int | None, of: int | None) -> str:

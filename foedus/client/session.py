@@ -13,7 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.application import REWARD_FUND, REWARD_TRANSFER
 from fl.grid import GridError, model_from_bytes, model_to_float
+from fl.incentives.records import Account, RewardFunding, RewardTransfer
+from fl.incentives.state import account_key
 from fl.optimisers import model_body
 from fl.records import (
     EvaluationReport,
@@ -41,8 +44,11 @@ from foedus.client.statements import say
 from foedus.client.transfers import download, upload
 from foedus.client.updates import Arrays, metrics_of, prepare_update
 from foedus.client.wire import Wire
+from ledger.codec import Record
 from ledger.identity import SigningKey
 from node.api.answers import BlockAnswer, BlocksAnswer, RoundsAnswer, SubmittedAnswer, TransactionsAnswer
+from node.api.report_answers import RoundReportAnswer
+from node.api.reward_answers import StatementAnswer
 from node.view import NodeStatus
 
 Model = dict[str, NDArray[np.float32]]
@@ -156,6 +162,39 @@ class Session:
                 f"/v1/tasks/{name}/rounds?limit=1&wait_after={offered}&timeout={POLL_SECONDS}", RoundsAnswer
             )
 
+    async def round_report(self, number: int | str = "latest") -> RoundReportAnswer:
+        """Return why a certified round of the task came out as it did; needs a participant's key or a token.
+
+        It is what the node computed from the updates' words; `foedus audit --report` computes the same offline.
+
+        Raises:
+            NodeRefusedError: it is not certified, or the node has not all of its words.
+        """
+        path = f"/v1/tasks/{self._named}/rounds/{number}/report"
+        return await self._wire.answer(path, RoundReportAnswer, signed=self._key is not None)
+
+    async def account(self, organisation: str | None = None) -> Account:
+        """Return an organisation's credits, proven; this participant's own when None. Zeros when it never had any."""
+        name = self._required_participant.organisation if organisation is None else organisation
+        return await self._fact(account_key(name), Account) or Account(name, 0, 0, 0, 0)
+
+    async def statement(self, organisation: str | None = None, *, limit: int = 50) -> StatementAnswer:
+        """Return what moved an organisation's credits, newest first; this participant's own when None."""
+        name = self._required_participant.organisation if organisation is None else organisation
+        return await self._wire.answer(f"/v1/rewards/accounts/{name}/statement?limit={limit}", StatementAnswer)
+
+    async def fund(self, amount: int) -> SubmittedAnswer:
+        """Put credits of this officer's organisation into the task's pot.
+
+        Raises:
+            RefusedError: `reward.balance` and the like; see the protocol.
+        """
+        return await self._say(REWARD_FUND, RewardFunding(self._named, amount))
+
+    async def transfer(self, to: str, amount: int, *, memo: str = "") -> SubmittedAnswer:
+        """Hand credits of this officer's organisation to another one; errors as `fund`."""
+        return await self._say(REWARD_TRANSFER, RewardTransfer(to, amount, memo))
+
     async def evaluate(self, metrics: Mapping[str, float], *, samples: int, version: int | None = None) -> None:
         """Report figures of a model version (the latest when None) on this participant's held-out data.
 
@@ -212,7 +251,7 @@ class Session:
             raise refused(error.code, error.detail) from error
         return Submission(answer.id, answer.height, payload, update.saturated, update.norm)
 
-    async def _say(self, kind: str, statement: UpdateSubmission | EvaluationReport) -> SubmittedAnswer:
+    async def _say(self, kind: str, statement: Record) -> SubmittedAnswer:
         return await say(self._wire, self._required_key, self._trust.chain_id, kind, statement)
 
     async def _is_recorded(self, report: EvaluationReport) -> bool:

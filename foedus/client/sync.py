@@ -13,6 +13,7 @@ from threading import Thread
 from types import TracebackType
 from typing import Self, TypeVar
 
+from fl.incentives.records import Account
 from fl.records import Participant, TaskState
 from foedus.client import opening
 from foedus.client import session as asynchronous
@@ -22,7 +23,9 @@ from foedus.client.session import Model, Submission
 from foedus.client.updates import Arrays
 from foedus.client.wire import PATIENCE_SECONDS_DEFAULT
 from ledger.identity import SigningKey
-from node.api.answers import BlockAnswer, BlocksAnswer, TransactionsAnswer
+from node.api.answers import BlockAnswer, BlocksAnswer, SubmittedAnswer, TransactionsAnswer
+from node.api.report_answers import RoundReportAnswer
+from node.api.reward_answers import StatementAnswer
 from node.view import NodeStatus
 
 ResultT = TypeVar("ResultT")
@@ -98,6 +101,26 @@ class Session:
         finally:
             if not self._loop.is_closed():
                 self._run(rounds.aclose())
+
+    def round_report(self, number: int | str = "latest") -> RoundReportAnswer:
+        """Return why a certified round came out as it did; needs a participant's key or a token."""
+        return self._run(self._session.round_report(number))
+
+    def account(self, organisation: str | None = None) -> Account:
+        """Return an organisation's credits, proven; this participant's own when None."""
+        return self._run(self._session.account(organisation))
+
+    def statement(self, organisation: str | None = None, *, limit: int = 50) -> StatementAnswer:
+        """Return what moved an organisation's credits, newest first; this participant's own when None."""
+        return self._run(self._session.statement(organisation, limit=limit))
+
+    def fund(self, amount: int) -> SubmittedAnswer:
+        """Put credits of this officer's organisation into the task's pot."""
+        return self._run(self._session.fund(amount))
+
+    def transfer(self, to: str, amount: int, *, memo: str = "") -> SubmittedAnswer:
+        """Hand credits of this officer's organisation to another one."""
+        return self._run(self._session.transfer(to, amount, memo=memo))
 
     def evaluate(self, metrics: Mapping[str, float], *, samples: int, version: int | None = None) -> None:
         """Report figures of a model version (the latest when None) on this participant's held-out data.

@@ -54,7 +54,12 @@ class Aggregation:
         self._executor: Final = _executor(settings, self.threads, workers)
 
     def streams(self, job: AggregationJob) -> bool:
-        """Tell whether a round is worked on in shards: its updates and model are too large, or others work on it."""
+        """Tell whether a round is worked on in shards: its updates and model are too large, or others work on it.
+
+        Never of a round that is paid for: its matrix needs the earlier models beside the updates.
+        """
+        if job.is_paid:
+            return False
         size = job.spec.schema.size
         needed = (WORD_BYTES * len(job.updates) + 2 * WORD_BYTES) * size
         return not self._is_in_memory_first or needed > self._bytes_max

@@ -64,6 +64,9 @@ def require_access(request: web.Request, access: Access) -> None:
         case "read":
             if request.app[RULES].read == "token" and _token(request, "read") is None:
                 _participant(request)
+        case "member":
+            if _token(request, "read") is None:
+                _participant(request)
         case "submit":
             require_writer(request)
         case "admin":

@@ -7,6 +7,7 @@ import re
 from aiohttp import web
 
 from fl.governance.records import EVERYTHING, ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
+from fl.incentives.records import GrantCredits, IssueCredits
 from fl.membership.actions import subject_of
 from fl.membership.records import Action, AddMember, OffenceState, ProposalState
 from fl.membership.state import (
@@ -178,6 +179,8 @@ def _about(action: Action) -> str:
             return task
         case ReleaseModel(task, version):
             return f"{task}/{version}"
+        case IssueCredits(organisation, amount) | GrantCredits(organisation, amount):
+            return f"{organisation}: {amount} credits"
         case AdoptPolicy() | RepealPolicy() | SetTerms():
             return about(action)
         case SetBudget(organisation, data_set):

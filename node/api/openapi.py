@@ -115,7 +115,7 @@ def _security(operation: Operation, read: Literal["open", "token"]) -> list[Json
     match operation.access:
         case "admin":
             return [{"token": []}]
-        case "submit":
+        case "submit" | "member":
             return [{"token": []}, {"signature": []}]
         case "read" if read == "token":
             return [{"token": []}, {"signature": []}]

@@ -15,8 +15,9 @@ from ledger.payload import PAYLOAD_BYTES_MAX, SALT_BYTES
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Schema: TypeAlias = dict[str, Json]
-Access = Literal["open", "read", "submit", "admin"]
-"""Who may ask: anybody; readers; a participant by a signed request, or a token that may submit; an admin's token."""
+Access = Literal["open", "read", "member", "submit", "admin"]
+"""Who may ask: anybody; readers; a token of any scope or a participant's signature, also where reading is open; a
+participant by a signed request, or a token that may submit; an admin's token."""
 
 JSON: Final = "application/json"
 MESSAGE_PACK: Final = "application/msgpack"
@@ -158,6 +159,7 @@ PATH_PARAMETERS: Final = {
     for parameter in (
         Parameter("block", "Height, id or `latest`.", _pattern("(latest|[0-9]{1,18}|[0-9a-f]{64})")),
         Parameter("id", "Transaction id.", _HEX_32),
+        Parameter("organisation", "Name of an organisation.", _pattern(NAME)),
         Parameter("number", "Number of a proposal.", _pattern("[0-9]{1,12}")),
         Parameter("task", "Id of a task.", _pattern(NAME)),
         Parameter("name", "Name of a policy.", _pattern(NAME)),

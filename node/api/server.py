@@ -35,6 +35,8 @@ from node.api import (
     payloads,
     policies,
     proofs,
+    reports,
+    rewards,
     rounds,
     state,
     status,
@@ -72,6 +74,8 @@ RESOURCES: Final = (
     tasks,
     rounds,
     updates,
+    reports,
+    rewards,
     models,
     model_files,
     evaluations,
@@ -168,6 +172,7 @@ class ApiServer:
     async def stop(self) -> None:
         """Answer those who wait and close all connections."""
         self._app[CLOSING].set()
+        await self._app[reports.DESK].close()
         await self._door.close()
         await self._runner.cleanup()
         self._door.abort()
@@ -182,6 +187,7 @@ def make_application(
     app[RULES] = rules or Rules("open" if loopback_only else "token", None)
     app[VIEW] = view
     app[CLOSING] = asyncio.Event()
+    app[reports.DESK] = reports.ReportDesk()
     app[health.METRICS] = metrics
     app[events.STREAMS] = asyncio.Semaphore(events.STREAMS_MAX)
     app[payloads.UPLOADS] = asyncio.Semaphore(payloads.UPLOADS_MAX)

@@ -46,7 +46,7 @@ def test_memory_of_an_earlier_round_changes_no_bit_of_the_next() -> None:
     second, payloads = job_and_payloads(consortium, ROWS[::-1] * 3 - 500)
     again = filled(second, payloads, inputs)
 
-    assert again.words is inputs.words
+    assert again.rows is inputs.rows
     assert again.holds == second.base.payload, "the base model is what the last round left"
     base = bytes(again.model)
     result = compute_in_place(again).result

@@ -220,7 +220,9 @@ class SingleNode:
         key, members, claims = VALIDATOR_KEYS["alpha"], self.validators(), []
         for job in closed_jobs(self.chain.state):
             base = None if job.base.payload is None else await self._read(job.base.payload)
-            computed = compute(job, base, [await self._read(update.payload) for update in job.updates])
+            updates = [await self._read(update.payload) for update in job.updates]
+            earlier = [None if one.payload is None else await self._read(one.payload) for one in job.earlier]
+            computed = compute(job, base, updates, earlier)
             await self.payloads.add(computed.model_payload, owner="")
             seals = [
                 sign_result(VALIDATOR_KEYS[name], self.chain_id, members, computed.result) for name in ORGANISATIONS[:3]

@@ -178,7 +178,7 @@ def aggregate(
     """Return what the rule makes of the rows; `clip` is in units of the finest grid, `root` the row of the root."""
     n = len(rows)
     squares = [inner(row, row, tensors) for row in rows]
-    factors = _factors(rule, squares, clip)
+    factors = clip_factors(rule, squares, clip)
     scaled = [[half_even(q * a, 2**p) for q in row] for row, (a, p) in zip(rows, factors, strict=True)]
     mixed = _mixed(rule, scaled, tensors, seed)
     shares = shares_of(weights, rule.cap) if rule.name.startswith("weighted-") else [0] * n
@@ -191,7 +191,7 @@ def aggregate(
     return Outcome(numerator, parts * mixed.w, factors, squares, _peaks(rows, tensors, rule.f), shares, retained)
 
 
-def _factors(rule: Rule, squares: list[int], clip: int) -> list[tuple[int, int]]:
+def clip_factors(rule: Rule, squares: list[int], clip: int) -> list[tuple[int, int]]:
     n, f = len(squares), rule.f
     bounds = [min(square, clip**2) if clip else square for square in squares]
     if "arc/1" in rule.pre:

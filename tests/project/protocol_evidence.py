@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from tests.project import protocol_incentives as incentives
 from tests.project.protocol_learning import Book, need
 from tests.project.protocol_membership import (
     next_set,
@@ -60,6 +61,7 @@ def record(book: Book, name: str, kind: str, height: int, view: int, about: byte
     held = make("Suspension", validator=present, offence=kind, height=book.height)
     write_suspended(book, [*suspended(book), held])
     book.say("validator.suspended", name, kind)
+    incentives.slash(book, name, kind)
 
 
 def prove(holds: bool, text: str) -> None:

@@ -14,6 +14,7 @@ from math import isqrt, prod
 from tests.project import protocol_arithmetic as arithmetic
 from tests.project import protocol_budgets as budgets
 from tests.project import protocol_evidence as evidence
+from tests.project import protocol_incentives as incentives
 from tests.project import protocol_learning as learning
 from tests.project import protocol_membership as membership
 from tests.project import protocol_occasions as occasions
@@ -43,6 +44,9 @@ PAYLOADS = {
     "evidence": "EvidenceReport",
     "site.declare": "SiteDeclaration",
     "budget.tighten": "TightenBudget",
+    "reward.fund": "RewardFunding",
+    "reward.transfer": "RewardTransfer",
+    "reward.redeem": "RewardRedemption",
 }
 
 
@@ -98,16 +102,16 @@ def carry_out(book: Book, transaction: Rec, identity: bytes) -> None:
             learning.propose(book, who, payload)
         case "task.approve":
             learning.approve(book, who, payload)
-        case "governance.propose":
-            membership.propose(book, who, payload)
-        case "governance.approve":
-            membership.approve(book, who, payload)
+        case "governance.propose" | "governance.approve":
+            (membership.propose if kind == "governance.propose" else membership.approve)(book, who, payload)
         case "validator.rotate":
             membership.rotate(book, who, payload)
         case "site.declare" | "budget.tighten":
             fault = (occasions.declare if kind == "site.declare" else budgets.tighten)(book, who, payload)
             if fault is not None:
                 raise Refusal(*fault)
+        case "reward.fund" | "reward.transfer" | "reward.redeem":
+            incentives.carry_out(book, who, kind, payload)
         case _:
             evidence.report(book, payload, identity)
 
@@ -262,7 +266,14 @@ def recompute(state: State, name: str, count: int, payloads: Mapping[bytes, byte
         peaks=[*outcome.peaks],
         saturated=saturated,
         contributions=contributions,
+        matrix=incentives.matrix(book, current, tensors, rows, lambda model: _model_words(model, words, payloads)),
     )
+
+
+def _model_words(model: Rec, words: int, payloads: Mapping[bytes, bytes]) -> list[int]:
+    held = model.fields["payload"]
+    whole = payloads[payload_id(held)] if isinstance(held, Rec) else bytes(32 + 4 * words)
+    return list(struct.unpack(f"<{words}i", whole[32 : 32 + 4 * words]))
 
 
 @dataclass

@@ -10,6 +10,7 @@ from math import prod
 
 from tests.project import protocol_arithmetic as arithmetic
 from tests.project import protocol_budgets as budgets
+from tests.project import protocol_incentives as incentives
 from tests.project import protocol_occasions as occasions
 from tests.project.protocol_reader import digest, quorum, statement_fault
 from tests.project.protocol_records import Rec, Value, decode, encode, make
@@ -391,6 +392,7 @@ def certify(book: Book, sender: bytes, claim: Rec) -> None:
     tensors, given = len(task.rec("spec").rec("schema").items("tensors")), len(result.items("exponents"))
     detail = f"{tensors} tensors need as many exponents and peaks, got {given}"
     need(given == tensors == len(result.items("peaks")), "aggregate.wrong_input", detail)
+    incentives.require_matrix(book, latest, result)
     result_digest = digest("round-result", encode(result))
     book.require_statement("aggregate.uncertified", claim.recs("seals"), "result", encode((name, count, result_digest)))
     version = task.number("version") + 1
@@ -410,12 +412,14 @@ def certify(book: Book, sender: bytes, claim: Rec) -> None:
     book.write_round(latest.changed(status="certified", deadline_ms=0, version=version))
     task = task.changed(version=version, certified=task.number("certified") + 1)
     book.say("round.certified", f"{name}/{count}", f"model {version}")
+    incentives.settle(book, task, latest, result)
     if task.number("certified") < task.rec("spec").number("rounds"):
         open_next(book, task, result.items("exponents"))
         return
     book.write_task(task.changed(status="finished"))
     book.write(b"fl/active-tasks", make("ActiveTasks", tasks=[one for one in book.active() if one != name]))
     book.say("task.finished", name, f"version {version}")
+    incentives.close(book, name)
 
 
 # 13.7 rounds
@@ -464,6 +468,7 @@ def end_block(book: Book) -> None:
             book.write_round(closed)
             budgets.end(book, latest)
             book.say("round.closed", f"{name}/{latest.number('number')}", f"{k} updates")
+            incentives.stake(book, task, closed)
         elif status == "open" and due:
             fail(book, task, latest, f"{k} updates came in time, {spec.number('updates_min')} were needed")
         elif status == "closed" and due:
@@ -482,5 +487,6 @@ def round_seed(book: Book, latest: Rec) -> bytes:
 def fail(book: Book, task: Rec, latest: Rec, reason: str) -> None:
     budgets.end(book, latest)
     book.write_round(latest.changed(status="failed", deadline_ms=0, reason=reason))
+    incentives.give_back(book, latest)
     book.say("round.failed", f"{latest.text('task')}/{latest.number('number')}", reason)
     open_next(book, task, latest.items("exponents"))

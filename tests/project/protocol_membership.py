@@ -6,6 +6,7 @@ import re
 from itertools import pairwise
 
 from tests.project import protocol_governance as governance
+from tests.project import protocol_incentives as incentives
 from tests.project import protocol_occasions as occasions
 from tests.project.protocol_learning import Book, Refusal, need, number
 from tests.project.protocol_reader import digest, is_signed, is_usable_key, quorum, set_hash
@@ -215,6 +216,8 @@ def changes_nothing(book: Book, action: Rec) -> bool:
             return seat(book, name) is None and suspension(book, name) is None and not registered
         case "ReplaceKeys":
             return present_record(book, action.rec("validator").text("name")) == action.rec("validator")
+        case "IssueCredits" | "GrantCredits":
+            return False
         case kind if kind in governance.KINDS:
             return governance.changes_nothing(book, action)
         case _:
@@ -262,6 +265,8 @@ def require_possible(book: Book, action: Rec) -> None:
             need(before is not None, "member.unknown", f"no validator is named {after.text('name')}")
             assert before is not None
             require_new_keys(book, before, after, action.recs("proofs"))
+        case "IssueCredits" | "GrantCredits":
+            incentives.require_grant(book, action)
         case kind if kind in governance.KINDS:
             governance.require_possible(book, action)
         case _:
@@ -311,6 +316,8 @@ def enact(book: Book, proposal: Rec) -> None:
             change_seat(book, name, None)
         case "ReplaceKeys":
             replace_keys(book, action.rec("validator"))
+        case "IssueCredits" | "GrantCredits":
+            incentives.grant(book, action)
         case kind if kind in governance.KINDS:
             governance.enact(book, proposal)
         case _:

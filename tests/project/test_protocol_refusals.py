@@ -58,6 +58,9 @@ PAUSED = {"update.paused", "aggregate.paused"}
 POLICIES = ("policy.", "site.", "budget.")
 """Codes that `test_protocol_membership` looks after."""
 
+REWARDS = ("reward.",)
+"""Codes that `test_protocol_incentives` looks after."""
+
 
 def person(name: str, organisation: str, *roles: str) -> Participant:
     return msgspec.convert([name, organisation, key_of(name, "participant").public_key, roles], Participant)
@@ -291,7 +294,7 @@ def test_the_reader_counts_active_tasks_as_the_code_does(crowded: Scene) -> None
 def test_every_refusal_of_the_chain_was_met(loud: Scene, crowded: Scene) -> None:
     known = {code for code, _ in refusals("RefusalError", "fl")} - QUEUE_ONLY
 
-    own = {one for one in known if not one.startswith((*MEMBERSHIP, *POLICIES))} - PAUSED
+    own = {one for one in known if not one.startswith((*MEMBERSHIP, *POLICIES, *REWARDS))} - PAUSED
     assert {*loud.codes, *crowded.codes} == own | {"ok"}
 
 

@@ -1,0 +1,1 @@
+"""What the rule of pay pays to whom, measured on real learning: python -m benchmarks.incentives."""
