@@ -70,7 +70,7 @@ $(BIN)/python:
 	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/runs: pyproject.toml hatch_build.py fl/kernels/exact.c fl/kernels/lanes.h | $(BIN)/python
+$(VENV)/runs: pyproject.toml hatch_build.py $(wildcard fl/kernels/*.[ch]) | $(BIN)/python
 	@echo "Installing foedus into $(VENV) (once; about half a minute)"
 	@$(PIP) install -e .
 	@touch $@
@@ -81,8 +81,9 @@ $(VENV)/tested: $(VENV)/runs
 	@touch $@
 
 $(VENV)/fuzzed: $(VENV)/tested
-	@echo "Installing the fuzzer (once; where there is none for this Python, its campaign is skipped)"
+	@echo "Installing the fuzzer and Ray (once; where there is none for this Python, what needs it is skipped)"
 	@$(PIP) install -e ".[fuzz]" || echo "no fuzzer: atheris could not be installed" >&2
+	@$(PIP) install -e ".[ray]" || echo "no Ray: the test of a cluster is skipped" >&2
 	@touch $@
 
 $(VENV)/judged: $(VENV)/tested

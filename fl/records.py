@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from fl.aggregators import RuleSpec
+from fl.optimisers import OptimiserSpec
 from fl.schema import ModelSchema
 from ledger.certificate import Seal
 from ledger.codec import Record, encode
@@ -75,6 +76,9 @@ class TaskSpec(Record):
 
     participants: Annotated[tuple[NameField, ...], Meta(max_length=PARTICIPANTS_MAX)]
     """Who may submit, ascending; empty for every trainer."""
+
+    optimiser: OptimiserSpec | None = None
+    """How aggregates move the model; None adds them to it."""
 
     @property
     def digest(self) -> Digest:

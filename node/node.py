@@ -54,6 +54,9 @@ SYNC_THREADS: Final = 2
 COMMITS_REMEMBERED: Final = 256
 """Own transactions whose latency is averaged."""
 
+RECENT_BYTES_MAX: Final = 256 << 20
+"""Memory for payload chunks that have just come, for as long as they keep coming."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -138,7 +141,9 @@ class Node:
         started = self._started
         await self._twins.look()
         data_dir, quota = self.config.node.data_dir, self.config.payloads.quota_bytes_max
-        self.payload_store = await PayloadStore.open(data_dir / "payloads", bytes_max=quota)
+        self.payload_store = await PayloadStore.open(
+            data_dir / "payloads", bytes_max=quota, recent_bytes_max=RECENT_BYTES_MAX
+        )
         started.push_async_callback(self.payload_store.close)
         self._assemble()
         peer, api = self.config.peer, self.config.api
@@ -190,6 +195,7 @@ class Node:
             on_cost=self.transport.charge,
             on_garbage=self.transport.blame,
             recorder=self._recorder(),
+            aggregation=self.config.aggregation,
         )
         self.driver, self.results, self.exchange = self.core.driver, self.core.results, self.core.exchange
 

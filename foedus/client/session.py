@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.grid import GridError, model_from_bytes, model_to_float
+from fl.optimisers import model_body
 from fl.records import (
     EvaluationReport,
     EvaluationState,
@@ -41,7 +42,6 @@ from foedus.client.transfers import download, upload
 from foedus.client.updates import Arrays, metrics_of, prepare_update
 from foedus.client.wire import Wire
 from ledger.identity import SigningKey
-from ledger.payload import SALT_BYTES
 from node.api.answers import BlockAnswer, BlocksAnswer, RoundsAnswer, SubmittedAnswer, TransactionsAnswer
 from node.view import NodeStatus
 
@@ -189,7 +189,9 @@ class Session:
             new = with_noise(self._required_key, current, base, new, clip=clip, noise=noise)
             clip = None
         update = prepare_update(self._required_key, task.spec.schema, current, base, new, clip=clip)
-        certificate = await upload(self._wire, update.payload, update.descriptor, report=self._report)
+        certificate = await upload(
+            self._wire, update.payload, update.descriptor, update.chunk_hashes, report=self._report
+        )
         statement = UpdateSubmission(
             task=current.task,
             round=current.number,
@@ -233,7 +235,8 @@ class Session:
         path = f"/v1/tasks/{name}/models/{version}/payload"
         payload = await download(self._wire, path, state.payload, report=self._report)
         try:
-            return model_to_float(model_from_bytes(payload[SALT_BYTES:], schema), schema)
+            body = model_body(payload, schema, task.spec.optimiser)
+            return model_to_float(model_from_bytes(body, schema), schema)
         except GridError as error:
             raise UnverifiedError(f"model {version} of task {name} does not fit its task: {error}") from error
 

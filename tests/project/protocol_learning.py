@@ -143,10 +143,26 @@ def sound_task(spec: Rec) -> None:
     need(names == sorted(set(names)), "task.unsound", "participants must be unique and ascending")
     detail = f"{rule.name} trusts {rule.root}, who is not among the participants"
     need(not (rule.root and names) or rule.root in names, "task.unsound", detail)
+    sound_optimiser(spec)
     initial, size = spec.fields["initial_model"], 32 + 4 * words_of(spec.rec("schema"))
     if isinstance(initial, Rec):
         detail = f"the initial model's payload must have {size} bytes, got {initial.number('size')}"
         need(initial.number("size") == size, "task.unsound", detail)
+
+
+def sound_optimiser(spec: Rec) -> None:
+    optimiser = spec.fields["optimiser"]
+    if not isinstance(optimiser, Rec):
+        return
+    adaptive = optimiser.text("optimiser") != "momentum/1"
+    for tensor in spec.rec("schema").recs("tensors") if adaptive else []:
+        step = arithmetic.on_grid(optimiser.number("rate_micros"), tensor.number("exponent"))
+        floor = max(1, arithmetic.on_grid(optimiser.number("floor_micros"), tensor.number("exponent")))
+        detail = f"{tensor.text('name')}: a rate of 1..2^31 and a floor of at most 2^40 words of its grid are needed, "
+        need(1 <= step <= 2**31 and floor <= 2**40, "task.unsound", f"{detail}got {step} and {floor}")
+    size = 32 + (16 if adaptive else 8) * words_of(spec.rec("schema"))
+    detail = f"a model with its optimiser's memory has at most 4294967296 bytes, got {size}"
+    need(size <= 2**32, "task.unsound", detail)
 
 
 def propose(book: Book, who: Rec, proposal: Rec) -> None:

@@ -305,8 +305,19 @@ def _rule(rule: Rec) -> None:
     _demand(None, not ("nnm/1" in pre and root), "a root that is not mixed")
 
 
+def _optimiser(spec: Rec) -> None:
+    adaptive = spec.text("optimiser") != "momentum/1"
+    rate, kept = spec.number("rate_micros"), spec.number("momentum_permille")
+    squares, floor = spec.number("variance_permille"), spec.number("floor_micros")
+    _demand(rate, 1 <= rate <= 10**9, "a rate")
+    _demand(kept, 0 <= kept <= 999, "a momentum")
+    _demand(squares, 0 <= squares <= (999 if adaptive else 0), "how much of squares is kept")
+    _demand(floor, 1 <= floor <= 10**9 if adaptive else floor == 0, "a floor")
+
+
 _BESIDE: Final[Mapping[str, Callable[[Rec], None]]] = {
     "TensorSpec": _tensor,
     "ModelSchema": _schema,
     "RuleSpec": _rule,
+    "OptimiserSpec": _optimiser,
 }

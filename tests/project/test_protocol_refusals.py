@@ -12,6 +12,7 @@ import pytest
 from fl.aggregates import sign_result
 from fl.aggregators import RuleSpec
 from fl.application import FederatedLearning
+from fl.optimisers import OptimiserSpec
 from fl.records import (
     AggregateClaim,
     EvaluationReport,
@@ -24,6 +25,7 @@ from fl.records import (
     UpdateSubmission,
 )
 from fl.results import closed_jobs, compute
+from fl.schema import ModelSchema, TensorSpec
 from fl.state import present, round_of, task_of
 from genesis.document import GenesisDocument, initial_state
 from ledger.application import BlockContext
@@ -233,7 +235,14 @@ def unsound_tasks(spec: TaskSpec) -> list[TaskSpec]:
         replace(spec, participants=("va", "hungary")),
         replace(spec, participants=("va", "va")),
         replace(spec, initial_model=describe(SALT + bytes(28))),
+        replace(spec, optimiser=OptimiserSpec("adam/1", 200_000_000, 900, 990, 1_000)),
+        replace(spec, optimiser=OptimiserSpec("momentum/1", 1_000_000, 900), schema=too_large()),
     ]
+
+
+def too_large() -> ModelSchema:
+    """Return a model whose words fit a payload, but not with as many words of memory."""
+    return ModelSchema((TensorSpec("weight", (2**30 - 8,), 0),))
 
 
 def transactions(scene: Scene) -> None:
