@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fl.privacy.account import (
     commit,
@@ -38,11 +38,15 @@ def limits(period: int, lifetime: int, *, period_ms: int = PERIOD_MS) -> SetBudg
     return SetBudget("a", "ecg", period_ms, period, lifetime, 5)
 
 
+BUDGETS = (limits(6 * NANO, 8 * NANO), limits(12 * NANO, 8 * NANO), limits(8 * NANO, 20 * NANO))
+"""Bound by both, by the lifetime alone, and by the period alone: a few rounds fill each."""
+
+
 @dataclass
 class Book:
     """What somebody beside the chain writes down: every round that was opened, with period and mechanism."""
 
-    budget: SetBudget = field(default_factory=lambda: limits(12 * NANO, 20 * NANO))
+    budget: SetBudget
     time_ms: int = 0
     opened: list[tuple[int, Mechanism]] = field(default_factory=list)
     pending: dict[tuple[str, int], tuple[int, Mechanism]] = field(default_factory=dict)
@@ -64,8 +68,8 @@ class Book:
 class Site:
     """An account as execution changes it, beside the book; `durable` is what the last block left on disk."""
 
-    def __init__(self) -> None:
-        self.book = Book()
+    def __init__(self, budget: SetBudget) -> None:
+        self.book = Book(budget)
         self.account = opened_account(self.book.budget)
         self.durable: tuple[PrivacyAccount, Book] = (self.account, self.book.copy())
         self.rounds = 0
@@ -129,7 +133,7 @@ class Site:
 
 def interleave(lots: Random, steps: int) -> None:
     """Let rounds begin, open, end, and machines crash, in any order."""
-    site, lowered = Site(), False
+    site, lowered = Site(lots.choice(BUDGETS)), False
     for _ in range(steps):
         pending = list(site.book.pending)
         match lots.randrange(9):
@@ -172,7 +176,11 @@ class Interleavings(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.site = Site()
+        self.site = Site(BUDGETS[0])
+
+    @initialize(budget=st.sampled_from(range(3)))
+    def with_budget(self, budget: int) -> None:
+        self.site = Site(BUDGETS[budget])
 
     @precondition(lambda self: len(self.site.book.pending) < 6)
     @rule(mechanism=st.sampled_from(MECHANISMS))
@@ -212,7 +220,7 @@ TestInterleavings.settings = settings(max_examples=60, stateful_step_count=30, d
 
 
 def test_shorter_periods_by_vote_forget_nothing() -> None:
-    site = Site()
+    site = Site(limits(12 * NANO, 20 * NANO))
     site.begin(MECHANISMS[0])
     site.open(("heart", 1))
     site.pass_time(10 * PERIOD_MS)
