@@ -19,7 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SOURCES = ("fl/kernels/exact.c", "fl/kernels/field.c")
 LIBRARY = "fl/kernels/_exact.so"
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
-SECONDS_MAX = 120
+SECONDS_MAX = 300
 
 
 class KernelsHook(BuildHookInterface):  # type: ignore[type-arg]
