@@ -33,6 +33,9 @@ WAITING = 100
 class NoPayloads:
     """Payloads of a chain without rounds that close."""
 
+    def read_into(self, *_: object) -> None:
+        raise AssertionError("nothing is read")
+
 
 @contextmanager
 def chain_of(genesis: GenesisDocument, directory: Path) -> Iterator[Chain]:
