@@ -37,7 +37,7 @@ format: $(VENV)/tested ## write the format and the safe fixes of `check`
 	$(BIN)/ruff check --fix .
 
 .PHONY: soak
-soak: $(VENV)/fuzzed ## the long tests: simulations and restarts, minutes to hours
+soak: $(VENV)/fuzzed $(VENV)/judged ## the long tests: simulations and restarts, minutes to hours
 	@$(BIN)/python -m pytest -q -m soak $(ARGS)
 
 .PHONY: fuzz
@@ -70,7 +70,7 @@ $(BIN)/python:
 	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/runs: pyproject.toml hatch_build.py fl/kernels/exact.c fl/kernels/lanes.h | $(BIN)/python
+$(VENV)/runs: pyproject.toml hatch_build.py $(wildcard fl/kernels/*.[ch]) | $(BIN)/python
 	@echo "Installing foedus into $(VENV) (once; about half a minute)"
 	@$(PIP) install -e .
 	@touch $@
@@ -81,8 +81,14 @@ $(VENV)/tested: $(VENV)/runs
 	@touch $@
 
 $(VENV)/fuzzed: $(VENV)/tested
-	@echo "Installing the fuzzer (once; where there is none for this Python, its campaign is skipped)"
+	@echo "Installing the fuzzer and Ray (once; where there is none for this Python, what needs it is skipped)"
 	@$(PIP) install -e ".[fuzz]" || echo "no fuzzer: atheris could not be installed" >&2
+	@$(PIP) install -e ".[ray]" || echo "no Ray: the test of a cluster is skipped" >&2
+	@touch $@
+
+$(VENV)/judged: $(VENV)/tested
+	@echo "Installing other implementations to compare with (once; where there are none, they are not asked)"
+	@$(PIP) install -e ".[judges]" || echo "no judges: cel-expr-python or dp-accounting could not be installed" >&2
 	@touch $@
 
 $(VENV)/specified: docs/spec/package-lock.json | $(BIN)/python

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from fl.aggregators import RuleSpec, Work, decide
 from fl.aggregators.clip import WHOLE
-from fl.aggregators.combine import last_pass
+from fl.aggregators.combine import LastPass, last_pass
 from fl.aggregators.gram import gram_matrix
 from fl.aggregators.mixing import mixed_gram
 from fl.aggregators.nnm import nearest_neighbourhoods
@@ -47,6 +47,8 @@ from fl.aggregators.rows import Rows
 from fl.aggregators.weights import apportion
 from fl.kernels import library
 from fl.schema import Segment
+from node.aggregation.team import Team
+from node.memory import keep_freed_memory
 
 SEED: Final = 7
 EXPONENT: Final = -3
@@ -120,13 +122,21 @@ def rule_alone(spec: RuleSpec, words: Words, work: Work) -> None:
         weight=1 if mixing is None else mixing.weight,
     )
     last = last_pass(rows, rule.plan(spec, situation), mixing)
-    deque(work.run(last.sums, last.places(0, rows.size)), maxlen=0)
+    sum_up(last, work)
+
+
+def sum_up(last: LastPass, work: Work) -> None:
+    """Carry out the last pass; as in a node, whoever has the sums of a piece is done with them before the next."""
+
+    def use(place: slice) -> None:
+        last.sums(place)
+
+    deque(work.run(use, last.places(0, last.rows.size)), maxlen=0)
 
 
 def whole_round(spec: RuleSpec, words: Words, work: Work) -> None:
     """Do all that a round computes before it divides."""
-    last = decide(spec, words, [1] * len(words), segments(words), work=work).last_pass
-    deque(work.run(last.sums, last.places(0, words.shape[1])), maxlen=0)
+    sum_up(decide(spec, words, [1] * len(words), segments(words), work=work).last_pass, work)
 
 
 def with_numpy(rule: str, rows: NDArray[np.float32], f: int) -> object:
@@ -196,7 +206,7 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 def measure(rule: str, words: Words, options: argparse.Namespace, threads: ThreadPoolExecutor, peers: Peers) -> Row:
     """Measure one rule on some updates, ours and theirs."""
     count, size = words.shape
-    f, work = liars(count), Work(threads.map)
+    f, work = liars(count), Work(Team(threads, options.threads))
     spec = SPECS[rule](f)
     bandwidth = read_bandwidth(words, threads)
     rule_alone(spec, words[:, :1000], work)  # networks are made once a process
@@ -335,6 +345,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure and print."""
     options = arguments()
+    keep_freed_memory()  # as a node does
     peers, rows = Peers(options.peers_python), []
     heads = "".join(f"{name:>9}" for name in ("numpy", "Flower", "ByzFL"))
     print(f"{'rule':18}{'K':>5}{'d':>11}{'rule ms':>10}{'round ms':>10}{heads}  read  rule CPU  Flower, ByzFL by CPU")

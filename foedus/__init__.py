@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from foedus import aio
+    from foedus.client.buffers import carried_state, restored_state
     from foedus.client.errors import (
         ClientError,
         EvaluationRefusedError,
@@ -52,7 +53,9 @@ __all__ = [
     "UnverifiedError",
     "UpdateRefusedError",
     "aio",
+    "carried_state",
     "connect",
+    "restored_state",
 ]
 
 _HOMES = {
@@ -61,7 +64,9 @@ _HOMES = {
     "Round": "foedus.client.sync",
     "Session": "foedus.client.sync",
     "Submission": "foedus.client.session",
+    "carried_state": "foedus.client.buffers",
     "connect": "foedus.client.sync",
+    "restored_state": "foedus.client.buffers",
 }
 
 

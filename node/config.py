@@ -12,6 +12,7 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -145,8 +146,17 @@ class SyncSection(Section, frozen=True, kw_only=True):
 class AggregationSection(Section, frozen=True, kw_only=True):
     """`[aggregation]`: the computation of round results."""
 
+    executor: Literal["threads", "processes", "ray"] = "threads"
+    """Who computes: threads of the node, processes beside it, or a Ray cluster; the bits are the same."""
+
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
-    """Threads for aggregation; 0 takes one for each processor. The result's bits do not depend on it."""
+    """How many threads, or processes; 0 takes one for each processor, at most 8."""
+
+    memory_mb: Annotated[int, Meta(ge=0, le=1 << 24)] = 0
+    """What a round's updates and model may take; larger rounds are read in shards. 0 takes half of what there is."""
+
+    ray_address: Annotated[str, Meta(min_length=1, max_length=256)] = "auto"
+    """Of the cluster, as Ray means it; `auto` is the one of which this machine is part."""
 
 
 class LoggingSection(Section, frozen=True, kw_only=True):
@@ -157,6 +167,13 @@ class LoggingSection(Section, frozen=True, kw_only=True):
 
     format: Literal["text", "json"] = "text"
     """`text` for people, `json` for machines: one object a line."""
+
+
+class PoliciesSection(Section, frozen=True, kw_only=True):
+    """`[policies]`: the institution's own, beside those of the consortium."""
+
+    directory: Path | None = None
+    """Directory of policy files (`*.toml`) that what your own people say through this node must pass too."""
 
 
 class RecordingSection(Section, frozen=True, kw_only=True):
@@ -182,6 +199,7 @@ class Config(Section, frozen=True, kw_only=True):
     storage: StorageSection = StorageSection()
     sync: SyncSection = SyncSection()
     aggregation: AggregationSection = AggregationSection()
+    policies: PoliciesSection = PoliciesSection()
     logging: LoggingSection = LoggingSection()
     recording: RecordingSection = RecordingSection()
 
@@ -308,6 +326,7 @@ def _resolve(config: Config, directory: Path) -> Config:
             tls_certificate=config.api.tls_certificate and resolved(config.api.tls_certificate),
             tls_key=config.api.tls_key and resolved(config.api.tls_key),
         ),
+        policies=replace(config.policies, directory=config.policies.directory and resolved(config.policies.directory)),
     )
 
 
@@ -323,6 +342,8 @@ def _relation_faults(config: Config) -> list[str]:
     faults = [
         f"{name}: no such file: {path}" for name, path in files.items() if path is not None and not path.is_file()
     ]
+    if config.policies.directory is not None and not config.policies.directory.is_dir():
+        faults.append(f"policies.directory: no such directory: {config.policies.directory}")
     if config.node.data_dir.exists() and not config.node.data_dir.is_dir():
         faults.append(f"node.data_dir: needs a directory, got the file {config.node.data_dir}")
     if (config.api.tls_certificate is None) != (config.api.tls_key is None):
@@ -341,6 +362,8 @@ def _relation_faults(config: Config) -> list[str]:
             "mempool.transactions_per_sender_max: at most mempool.transactions_max "
             f"({config.mempool.transactions_max}), got {config.mempool.transactions_per_sender_max}"
         )
+    if config.aggregation.executor == "ray" and find_spec("ray") is None:
+        faults.append('aggregation.executor: "ray" needs Ray, which is not installed: pip install "foedus[ray]"')
     faults += [f"peers.{name}: {fault}" for name, address in config.peers.items() if (fault := address_fault(address))]
     return faults
 

@@ -26,8 +26,10 @@ from ledger.payload import PayloadDescriptor
 from ledger.reigns import set_of
 from ledger.validators import Validator, ValidatorSet
 from node.accusations import proof_of_messages, proof_of_results, proof_of_verdicts
+from node.aggregation import DEFAULTS, Aggregation
 from node.blocks import BlockExchange
 from node.chain import Chain
+from node.config import AggregationSection
 from node.driver import Driver
 from node.mempool import Mempool, MempoolError
 from node.metrics import NodeMetrics
@@ -165,6 +167,7 @@ class Core:
         on_cost: Callable[[bytes, float, Worth], None] = lambda *_: None,
         on_garbage: Callable[[bytes, str], None] = lambda *_: None,
         recorder: Recorder = NO_RECORDER,
+        aggregation: AggregationSection = DEFAULTS,
     ) -> None:
         """Put the parts together; routes are registered at `links`, so before these start.
 
@@ -188,6 +191,7 @@ class Core:
             monotonic_s: measures how long things take.
             on_cost, on_garbage: see `Driver`.
             recorder: told of every step of consensus.
+            aggregation: how rounds are computed.
         """
         self.key: Final = key
         self.store: Final = store
@@ -224,6 +228,7 @@ class Core:
             broadcast=lambda data: links.broadcast(Channel.RESULT, data),
             on_certifiable=self._look_for_work,
             on_two_results=lambda *votes: self.steward.accuse(proof_of_results(chain.next_height, *votes)),
+            aggregation=Aggregation(aggregation, payload_store.files.read_into),
         )
         self.repetition: Final = Repetition(links, mempool, self.results, self._primary)
         self.proposals: Final = Proposals(chain, mempool, self.results, application, key, monotonic_s=monotonic_s)

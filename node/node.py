@@ -37,6 +37,7 @@ from node.observation import CannotObserveError, Observation
 from node.own_keys import are_seated_next
 from node.payloads import PayloadExchange, PayloadStore
 from node.recording import FileRecorder, Recorder
+from node.site_policies import SitePolicies, load_site_policies
 from node.standing import status_of
 from node.store import Store
 from node.sync.snapshot import Snapshot
@@ -92,6 +93,7 @@ class Node:
         self.config: Final = config
         self.document: Final = document
         self.chain_id: Final[Digest] = document.chain_id
+        own_policies = load_site_policies(config.policies.directory)
         self.store: Final = Store.open(config.node.data_dir, self.chain_id)
         self.application: Final = FederatedLearning()
         self.chain: Final = Chain(
@@ -102,6 +104,7 @@ class Node:
             document.time_ms,
             blocks_kept=config.storage.blocks_kept,
         )
+        self._site_policies = SitePolicies(own_policies, config.node.name, self.application, self.chain, clock_ms)
         self.mempool: Final = Mempool(self.application, self.chain_id, _limits(config))
         self.transport: Final = Transport(
             identity,
@@ -192,6 +195,7 @@ class Node:
             on_cost=self.transport.charge,
             on_garbage=self.transport.blame,
             recorder=self._recorder(),
+            aggregation=self.config.aggregation,
         )
         self.driver, self.results, self.exchange = self.core.driver, self.core.results, self.core.exchange
 
@@ -232,6 +236,7 @@ class Node:
             MempoolError: it cannot be queued.
             RefusalError: the application does not let it wait.
         """
+        self._site_policies.require_allowed(raw)
         identity, new = self.core.submit(raw)
         if new:
             self._queued_at[identity] = perf_counter()

@@ -9,7 +9,6 @@ which a quorum has on disk (`restore`).
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -19,7 +18,7 @@ import msgspec
 import structlog
 
 from fl.aggregates import sign_result, verify_result_seal
-from fl.aggregators import AggregationError, Work
+from fl.aggregators import AggregationError
 from fl.records import AggregateClaim, RoundResult
 from fl.results import AggregationJob, ComputedModel, InputError, RoundInputs, compute_in_place
 from ledger.certificate import Seal
@@ -29,6 +28,7 @@ from ledger.fields import DigestField, NameField, Uint
 from ledger.identity import SigningKey
 from ledger.payload import PayloadDescriptor
 from ledger.validators import ValidatorSet
+from node.aggregation import DEFAULTS, Aggregation
 from node.background import background_threads
 from node.payloads.errors import PayloadError
 from node.round_inputs import read_inputs
@@ -42,9 +42,6 @@ RETRY_SECONDS_MAX: Final = 30.0
 
 MEMORY_SECONDS_MAX: Final = 30.0
 """How long the memory of a round is kept for the next one."""
-
-PIECE_THREADS_MAX: Final = 8
-"""Threads among which a node divides the words of a round: more than memory can feed bring nothing."""
 
 log = structlog.get_logger(__name__)
 
@@ -119,6 +116,7 @@ class ResultBook:
         broadcast: Callable[[bytes], None],
         on_certifiable: Callable[[], None],
         on_two_results: Callable[[ResultVote, ResultVote], None] = lambda *_: None,
+        aggregation: Aggregation | None = None,
     ) -> None:
         """Make an empty book.
 
@@ -129,6 +127,7 @@ class ResultBook:
             broadcast: sends a vote to all peers.
             on_certifiable: called when a quorum agrees with the own result.
             on_two_results: told when a validator has signed two results of one round.
+            aggregation: who computes; `stop` lets it go. By default threads.
         """
         self._key = key
         self._chain_id = chain_id
@@ -140,8 +139,7 @@ class ResultBook:
         self._late: set[asyncio.Task[None]] = set()
         self._used: RoundInputs | None = None
         self._thread = background_threads(1, "results")
-        self._pieces = background_threads(min(os.cpu_count() or 1, PIECE_THREADS_MAX), "pieces")
-        self._by_pieces = Work(self._pieces.map)
+        self._aggregation = aggregation or Aggregation(DEFAULTS, payloads.read_into)
         self.validators: ValidatorSet | None = None
         self.seconds_last: float = 0.0
         """How long the latest aggregation took."""
@@ -247,7 +245,7 @@ class ResultBook:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
-        self._pieces.shutdown(wait=False, cancel_futures=True)
+        self._aggregation.close()
 
     async def _work(self, entry: _Round, job: AggregationJob) -> None:
         try:
@@ -289,9 +287,20 @@ class ResultBook:
         obtained = perf_counter()
         used, self._used = self._used, None
         loop = asyncio.get_running_loop()
+        if self._aggregation.streams(job):
+            inputs, computed = await loop.run_in_executor(self._thread, self._aggregation.stream, job, used)
+            self.seconds_last = perf_counter() - obtained
+            log.info(
+                "result.streamed",
+                task=job.spec.id,
+                round=job.round.number,
+                obtain_seconds=obtained - began,
+                aggregate_seconds=self.seconds_last,
+            )
+            return inputs, computed
         inputs = await loop.run_in_executor(self._thread, read_inputs, job, used, self._payloads.read_into)
         read = perf_counter()
-        computed = await loop.run_in_executor(self._thread, compute_in_place, inputs, self._by_pieces)
+        computed = await loop.run_in_executor(self._thread, compute_in_place, inputs, self._aggregation.work)
         self.seconds_last = perf_counter() - read
         log.info(
             "result.computed",

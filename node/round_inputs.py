@@ -24,17 +24,28 @@ def read_inputs(job: AggregationJob, used: RoundInputs | None, read_into: ReadIn
         PayloadError: it is not here or damaged.
     """
     inputs = RoundInputs(job, used)
-    if job.base.payload is not None and job.base.payload != inputs.holds:
-        inputs.holds = None
-        _require_size(job.base.payload, len(inputs.model))
-        read_into(job.base.payload, 0, inputs.model)
+    read_base(inputs, read_into)
     for index, update in enumerate(job.updates):
         row = inputs.row(index)
-        _require_size(update.payload, SALT_BYTES + len(row))
+        require_size(update.payload, SALT_BYTES + len(row))
         read_into(update.payload, SALT_BYTES, row)
     return inputs
 
 
-def _require_size(payload: PayloadDescriptor, needed: int) -> None:
+def read_base(inputs: RoundInputs, read_into: ReadInto) -> None:
+    """Read the base model, unless it is in memory already; errors as `read_inputs`."""
+    base = inputs.job.base.payload
+    if base is not None and base != inputs.holds:
+        inputs.holds = None
+        require_size(base, len(inputs.base))
+        read_into(base, 0, inputs.base)
+
+
+def require_size(payload: PayloadDescriptor, needed: int) -> None:
+    """Check a payload's length.
+
+    Raises:
+        InputError: it has another one.
+    """
     if payload.size != needed:
         raise InputError(f"payload {payload.id.hex()}: {needed} bytes are needed, it has {payload.size}")

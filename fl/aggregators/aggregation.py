@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple, assert_never
+from typing import NamedTuple, Protocol, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from fl.aggregators.plan import Around, Linear, Middle, Plan, Situation, Weighte
 from fl.aggregators.registry import RULES, maximum_updates, minimum_updates
 from fl.aggregators.rows import IN_TURN, Rows, Work
 from fl.aggregators.spec import RuleSpec
-from fl.aggregators.survey import survey
+from fl.aggregators.survey import Survey, survey
 from fl.aggregators.weights import apportion
 from fl.schema import Segment
 
@@ -143,21 +143,67 @@ def decide(
     work: Work = IN_TURN,
 ) -> Decision:
     """Do all of `aggregate` but its last pass: a caller that uses the sums in pieces needs no vector of length d."""
-    assert clip_norm >= 0, f"a clip norm is at least 0, got {clip_norm}"
     _require_arrays(updates, weights, segments)
-    _require_count(spec, len(updates))
-    rule = RULES[spec.rule]
     rows = Rows(updates, (WHOLE,) * len(updates), tuple(segments), work)
-    measured = survey(rows, spec.f)
+    return decide_by(spec, InMemory(rows), weights, clip_norm=clip_norm, seed=seed, root=root)
+
+
+class Passes(Protocol):
+    """Who reads the words of a round for a decision, pass by pass."""
+
+    @property
+    def rows(self) -> Rows:
+        """The updates as submitted; without any column where they are not in memory."""
+        ...
+
+    def survey(self, f: int) -> Survey:
+        """Return norms and peaks; errors as `fl.aggregators.survey.survey`."""
+        ...
+
+    def gram(self, factors: tuple[ClipFactor, ...]) -> Gram:
+        """Return the Gram matrix of the clipped rows; called after `survey`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """Passes over words that are in memory."""
+
+    rows: Rows
+
+    def survey(self, f: int) -> Survey:
+        """Measure the rows."""
+        return survey(self.rows, f)
+
+    def gram(self, factors: tuple[ClipFactor, ...]) -> Gram:
+        """Multiply the clipped rows."""
+        return gram_matrix(replace(self.rows, factors=factors))
+
+
+def decide_by(
+    spec: RuleSpec,
+    passes: Passes,
+    weights: Sequence[int],
+    *,
+    clip_norm: int = 0,
+    seed: bytes = b"",
+    root: int | None = None,
+) -> Decision:
+    """As `decide`, of words that `passes` reads, wherever they are."""
+    assert clip_norm >= 0, f"a clip norm is at least 0, got {clip_norm}"
+    rows = passes.rows
+    _require_count(spec, rows.count)
+    rule = RULES[spec.rule]
+    measured = passes.survey(spec.f)
     rows = replace(rows, factors=_clip_factors(spec, measured.norms_squared, clip_norm))
-    gram: Gram = gram_matrix(rows) if rule.needs_gram or "nnm/1" in spec.pre else ()
+    gram: Gram = passes.gram(rows.factors) if needs_gram(spec) else ()
     mixing = _mixing(spec, rows.count, gram, seed)
     situation = Situation(
         count=rows.count if mixing is None else mixing.count,
         shares=apportion(weights, spec.weight_cap_permille) if rule.weighted else (),
         gram=gram if mixing is None or not rule.needs_gram else mixed_gram(gram, mixing),
         weight=1 if mixing is None else mixing.weight,
-        radius=clip_norm_in_units(spec.radius_micros, [segment.exponent for segment in segments]),
+        radius=clip_norm_in_units(spec.radius_micros, [segment.exponent for segment in rows.segments]),
         root=root,
     )
     plan = rule.plan(spec, situation)
@@ -168,6 +214,11 @@ def decide(
         norms_squared=measured.norms_squared,
         peaks=measured.peaks,
     )
+
+
+def needs_gram(spec: RuleSpec) -> bool:
+    """Tell whether a decision takes the Gram matrix."""
+    return RULES[spec.rule].needs_gram or "nnm/1" in spec.pre
 
 
 def _require_arrays(updates: NDArray[np.int16], weights: Sequence[int], segments: Sequence[Segment]) -> None:

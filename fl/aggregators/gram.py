@@ -26,18 +26,37 @@ def gram_matrix(rows: Rows) -> Gram:
     int64 holds a tensor's part exactly: 8191^2 * 2^30 words < 2^56.
     Cost: O(n^2 d) multiply-adds in one pass over the words.
     """
-    count = rows.count
-    total = [[0] * count for _ in range(count)]
+    return joined(triangles(rows), rows.count, rows.exponent_min)
+
+
+Triangles: TypeAlias = dict[int, NDArray[np.int64]]
+"""By exponent, what the words of all tensors that have it give: shape (n, n), the lower triangle is 0."""
+
+
+def triangles(rows: Rows) -> Triangles:
+    """Return the upper triangles of the rows' inner products, of some columns or all."""
+    found: Triangles = {}
     for run in rows.runs():
-        part = np.zeros((count, count), np.int64)
         pieces = rows.places(run.start, run.stop, in_place=rows.is_whole)
         for triangle in rows.work.run(lambda place: _upper_triangle(rows.chunk(place)), pieces):
-            part += triangle
-        part += np.triu(part, 1).T
-        scale = 2 * (run.exponent - rows.exponent_min)
+            add_triangles(found, {run.exponent: triangle})
+    return found
+
+
+def add_triangles(total: Triangles, part: Triangles) -> None:
+    """Add what other columns give."""
+    for exponent, triangle in part.items():
+        total[exponent] = total[exponent] + triangle if exponent in total else triangle  # which others may not write to
+
+
+def joined(parts: Triangles, count: int, exponent_min: int) -> Gram:
+    """Return the Gram matrix of `count` rows from the triangles of all their columns."""
+    total = [[0] * count for _ in range(count)]
+    for exponent, triangle in sorted(parts.items()):
+        whole = (triangle + np.triu(triangle, 1).T).tolist()
+        scale = 2 * (exponent - exponent_min)
         total = [
-            [old + (new << scale) for old, new in zip(*pair, strict=True)]
-            for pair in zip(total, part.tolist(), strict=True)
+            [old + (new << scale) for old, new in zip(*pair, strict=True)] for pair in zip(total, whole, strict=True)
         ]
     return tuple(tuple(line) for line in total)
 

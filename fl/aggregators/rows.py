@@ -21,8 +21,8 @@ CHUNK_WORDS: Final = 1 << 19
 """Words of all rows together in one chunk: at most 4 MiB of int64 temporaries, which cache holds."""
 
 
-PIECE_COLUMNS: Final = 1 << 17
-"""Columns of one piece where compiled code needs no temporaries: half a MiB of sums."""
+PIECE_COLUMNS: Final = 1 << 18
+"""Columns of one piece where compiled code needs no temporaries: a MiB of sums."""
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +14,16 @@ from fl.aggregators.rows import Rows
 from fl.grid import WORD_MAX
 from fl.kernels import fits, library
 from fl.schema import Segment
+
+
+class Measure(NamedTuple):
+    """What a pass finds in one tensor, or in some columns of it."""
+
+    magnitudes: list[int]
+    """Per row, the largest magnitude of its words."""
+
+    squares: list[int]
+    """Per row, the sum of their squares; means nothing where a magnitude exceeds `WORD_MAX`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,38 +50,51 @@ def survey(rows: Rows, f: int) -> Survey:
     Formula: |u|^2 = sum over tensors of 4^(e_t - e_min) * sum of q^2.
     Cost: O(n d), one read of the words (two without the compiled library).
     """
+    return concluded([measured(rows, segment) for segment in rows.segments], rows.segments, f)
+
+
+def concluded(measures: Sequence[Measure], segments: Sequence[Segment], f: int) -> Survey:
+    """Return what is known of the rows from what was measured in each tensor; errors as `survey`."""
     peaks: list[int] = []
-    totals = [0] * rows.count
-    for segment in rows.segments:
-        magnitudes, squares = _measured(rows, segment)
+    exponent_min = min(segment.exponent for segment in segments)
+    totals = [0] * len(measures[0].magnitudes)
+    for (magnitudes, squares), segment in zip(measures, segments, strict=True):
+        _require_range(magnitudes)
         peaks.append(sorted(magnitudes, reverse=True)[f])
-        scale = 2 * (segment.exponent - rows.exponent_min)
+        scale = 2 * (segment.exponent - exponent_min)
         totals = [total + (square << scale) for total, square in zip(totals, squares, strict=True)]
     return Survey(tuple(totals), tuple(peaks))
 
 
-def _measured(rows: Rows, segment: Segment) -> tuple[list[int], list[int]]:
-    """Return each row's largest magnitude and sum of squares in one tensor."""
+def measured(rows: Rows, segment: Segment) -> Measure:
+    """Return each row's largest magnitude and sum of squares in one tensor, or in a part of it."""
     magnitudes, squares = [0] * rows.count, [0] * rows.count
     pieces = rows.places(segment.start, segment.stop, in_place=True)
-    for peaks, sums in rows.work.run(lambda place: _piece(rows, place), pieces):
-        magnitudes = [max(pair) for pair in zip(magnitudes, peaks, strict=True)]
-        squares = [old + new for old, new in zip(squares, sums, strict=True)]
-    _require_range(magnitudes)
-    return magnitudes, squares
+    total = Measure(magnitudes, squares)
+    for piece in rows.work.run(lambda place: _piece(rows, place), pieces):
+        total = together(total, piece)
+    return total
 
 
-def _piece(rows: Rows, place: slice) -> tuple[list[int], list[int]]:
+def together(one: Measure, other: Measure) -> Measure:
+    """Return what two parts of one tensor are together."""
+    return Measure(
+        [max(pair) for pair in zip(one.magnitudes, other.magnitudes, strict=True)],
+        [sum(pair) for pair in zip(one.squares, other.squares, strict=True)],
+    )
+
+
+def _piece(rows: Rows, place: slice) -> Measure:
     words = rows.words[:, place]
     compiled = library()
     if compiled is not None and fits(words):
-        return compiled.survey(words)
+        return Measure(*compiled.survey(words))
     highest, lowest = words.max(axis=1).tolist(), words.min(axis=1).tolist()
     magnitudes = [max(high, -low) for high, low in zip(highest, lowest, strict=True)]
     if max(magnitudes) > WORD_MAX:
-        return magnitudes, [0] * rows.count
+        return Measure(magnitudes, [0] * rows.count)
     wide = words.astype(np.int32)
-    return magnitudes, sums_of_products(wide, wide).tolist()
+    return Measure(magnitudes, sums_of_products(wide, wide).tolist())
 
 
 def _require_range(magnitudes: list[int]) -> None:

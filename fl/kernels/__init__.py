@@ -14,7 +14,7 @@ from typing import Any, Final, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION: Final = 2
+VERSION: Final = 3
 ROWS_MAX: Final = 128
 """Rows that the compiled sorting networks take."""
 

@@ -27,6 +27,7 @@
 #define BLOCK 8192 /* columns of one row that are read together: 16 KiB */
 #define LANES 64   /* columns that go through a network together */
 #define ROWS_MAX 128
+#define WORD_MAX 8191
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -40,124 +41,15 @@ static int64_t dot_plain(const int16_t *a, const int16_t *b, int64_t length)
     return total;
 }
 
-#define AHEAD 1024 /* words of a row that are asked for before they are needed: too many rows for the processor to see */
+#define AHEAD 512 /* words of a row that are asked for before they are needed: too many rows for the processor to see */
+#define NEAR_SOON(place) __builtin_prefetch(place, 0, 2) /* into the second cache: the nearest one is too small for all rows */
+#define NEAR 2048       /* columns that are ordered before the rows' places are looked up again */
+#define STREAMS 16      /* rows that the processor sees coming by itself */
 #define GRAM_BLOCK 4096 /* columns of one row that are multiplied with all others while they are near */
 
 #ifdef HAVE_X86
-#define V __m256i
-#define NAME(x) x##_avx2
-#define TARGET __attribute__((target("avx2")))
-#define WIDTH 16
-#define LOAD(p) _mm256_loadu_si256((const __m256i *)(p))
-#define STORE(p, x) _mm256_storeu_si256((__m256i *)(p), x)
-#define MIN _mm256_min_epi16
-#define MAX _mm256_max_epi16
-#define MIN32 _mm256_min_epi32
-#define MAX32 _mm256_max_epi32
-#define ADD16 _mm256_add_epi16
-#define ADD32 _mm256_add_epi32
-#define FULL(x) _mm256_set1_epi16((int16_t)(x))
-#define FULL32(x) _mm256_set1_epi32(x)
-#define DOT(t, a, b) _mm256_add_epi32(t, _mm256_madd_epi16(a, b))
-#define PLUS64 plus64_avx2
-#define TOTAL64 total_avx2
-#define LOW _mm256_unpacklo_epi16
-#define HIGH _mm256_unpackhi_epi16
-#define PAIRED(out, lo, hi)                                                                                            \
-    {                                                                                                                  \
-        STORE(out, _mm256_permute2x128_si256(lo, hi, 0x20));                                                           \
-        STORE((out) + 8, _mm256_permute2x128_si256(lo, hi, 0x31));                                                     \
-    }
-#define WIDE(out, x) wide_avx2(out, x)
-
-TARGET static inline __m256i plus64_avx2(__m256i total, __m256i x)
-{
-    const __m256i wide = _mm256_add_epi64(_mm256_cvtepi32_epi64(_mm256_castsi256_si128(x)),
-                                          _mm256_cvtepi32_epi64(_mm256_extracti128_si256(x, 1)));
-    return _mm256_add_epi64(total, wide);
-}
-
-TARGET static inline int64_t total_avx2(__m256i x)
-{
-    int64_t lanes[4];
-    STORE(lanes, x);
-    return lanes[0] + lanes[1] + lanes[2] + lanes[3];
-}
-
-TARGET static inline void wide_avx2(int32_t *out, __m256i x)
-{
-    STORE(out, ADD32(LOAD(out), _mm256_cvtepi16_epi32(_mm256_castsi256_si128(x))));
-    STORE(out + 8, ADD32(LOAD(out + 8), _mm256_cvtepi16_epi32(_mm256_extracti128_si256(x, 1))));
-}
-
-#include "lanes.h"
-
-#undef V
-#undef NAME
-#undef TARGET
-#undef WIDTH
-#undef LOAD
-#undef STORE
-#undef MIN
-#undef MAX
-#undef MIN32
-#undef MAX32
-#undef ADD16
-#undef ADD32
-#undef FULL
-#undef FULL32
-#undef DOT
-#undef PLUS64
-#undef TOTAL64
-#undef LOW
-#undef HIGH
-#undef PAIRED
-#undef WIDE
-
-#define V __m512i
-#define NAME(x) x##_avx512
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
-#define WIDTH 32
-#define LOAD(p) _mm512_loadu_si512((const void *)(p))
-#define STORE(p, x) _mm512_storeu_si512((void *)(p), x)
-#define MIN _mm512_min_epi16
-#define MAX _mm512_max_epi16
-#define MIN32 _mm512_min_epi32
-#define MAX32 _mm512_max_epi32
-#define ADD16 _mm512_add_epi16
-#define ADD32 _mm512_add_epi32
-#define FULL(x) _mm512_set1_epi16((int16_t)(x))
-#define FULL32(x) _mm512_set1_epi32(x)
-#define DOT _mm512_dpwssd_epi32
-#define PLUS64 plus64_avx512
-#define TOTAL64 _mm512_reduce_add_epi64
-#define LOW _mm512_unpacklo_epi16
-#define HIGH _mm512_unpackhi_epi16
-#define PAIRED(out, lo, hi) paired_avx512(out, lo, hi)
-#define WIDE(out, x) wide_avx512(out, x)
-
-TARGET static inline __m512i plus64_avx512(__m512i total, __m512i x)
-{
-    const __m512i wide = _mm512_add_epi64(_mm512_cvtepi32_epi64(_mm512_castsi512_si256(x)),
-                                          _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(x, 1)));
-    return _mm512_add_epi64(total, wide);
-}
-
-TARGET static inline void wide_avx512(int32_t *out, __m512i x)
-{
-    STORE(out, ADD32(LOAD(out), _mm512_cvtepi16_epi32(_mm512_castsi512_si256(x))));
-    STORE(out + 16, ADD32(LOAD(out + 16), _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(x, 1))));
-}
-
-TARGET static inline void paired_avx512(int32_t *out, __m512i lo, __m512i hi)
-{
-    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
-    const __m512i second = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
-    STORE(out, _mm512_permutex2var_epi32(lo, first, hi));
-    STORE(out + 16, _mm512_permutex2var_epi32(lo, second, hi));
-}
-
-#include "lanes.h"
+#include "avx2.h"
+#include "avx512.h"
 
 static int lanes_allowed = 512;
 
@@ -429,4 +321,4 @@ CLONES int64_t foedus_quantise(const float *trained, const float *base, int64_t 
 }
 
 /* A shared library and its caller must mean the same by these functions. */
-int32_t foedus_kernels_version(void) { return 2; }
+int32_t foedus_kernels_version(void) { return 3; }

@@ -64,8 +64,12 @@ def schema_of(arrays: Arrays) -> ModelSchema:
     """Return a schema on whose grids these values fit, with room to grow.
 
     Raises:
-        CommandError: no schema holds them.
+        CommandError: no schema holds them, or some are integers: a counter is no weight.
     """
+    for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            reason = f"{name}: a task carries floats, got {array.dtype}; leave counters and flags out of the file"
+            raise CommandError(f"{reason} (foedus.carried_state), or save it as float32 if it is a weight")
     try:
         return ModelSchema(tuple(TensorSpec(name, array.shape, _exponent(array)) for name, array in arrays.items()))
     except SchemaError as error:
