@@ -186,6 +186,7 @@ def test_a_payload_is_acknowledged_after_the_directories_that_name_it_are_on_dis
     assert files_on_disk
     holding = {path.parent for path in files_on_disk} | {path.parent.parent for path in files_on_disk}
     assert {path.stat().st_ino for path in holding} <= synced
+    assert {path.stat().st_ino for path in files_on_disk} <= synced
 
 
 def test_a_store_is_opened_when_the_directories_that_name_it_are_on_disk(
