@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from http import HTTPStatus
 from socket import SHUT_RDWR, socket
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -74,15 +75,19 @@ class LaneGuest:
         with suppress(OSError):
             socket.shutdown(self.connection, SHUT_RDWR)  # not that of TLS, which a thread may be in
 
-    def read_path(self) -> str:
+    def read_path(self, within_s: float) -> str:
         """Return the path of a GET request, empty when the peer hung up.
+
+        Args:
+            within_s: how long its head may take altogether.
 
         Raises:
             LaneRefusedError: it asks for something else.
-            OSError: the connection broke off.
+            OSError: the connection broke off, or nothing whole came in time.
         """
-        head = b""
+        head, until_s = b"", monotonic() + within_s
         while not head.endswith(b"\r\n\r\n"):
+            self.connection.settimeout(max(until_s - monotonic(), 0.001))
             part = self.connection.recv(HEAD_BYTES_MAX)
             head += part
             if not part:
@@ -201,9 +206,10 @@ class Lane:
 
     def _serve_one(self, guest: LaneGuest, peer: int) -> int:
         """Answer one request; return how many bytes were sent, 0 when there is no other request to wait for."""
-        guest.connection.settimeout(self._limits.bulk_stall_ms_max / 1000)
+        stall_s = self._limits.bulk_stall_ms_max / 1000
         try:
-            path = guest.read_path()
+            path = guest.read_path(stall_s)
+            guest.connection.settimeout(stall_s)
             if not path:
                 return 0
             body = self._answer(peer, path)

@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
@@ -123,6 +123,21 @@ async def test_a_head_without_an_end_is_not_read_for_ever() -> None:
         with rude:
             rude.sendall(b"GET /" + b"a" * 9_000)
             assert b"431" in await asyncio.to_thread(rude.recv, 100)
+
+
+async def test_a_head_that_comes_byte_by_byte_holds_a_thread_no_longer_than_one_that_stalls() -> None:
+    async with lane(quick(bulk_stall_ms_max=300)) as site:
+        slow = await asyncio.to_thread(_connect, site.transport.port, 1)
+        with slow:
+            port = site.transport._port
+            assert port._lane is not None
+            serving = port._lane._serving
+            await until(lambda: bool(serving))
+            async with asyncio.timeout(10):
+                while serving:
+                    with suppress(OSError):
+                        await asyncio.to_thread(slow.sendall, b"G")
+                    await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("offered", [[], ["h2"], ["h2", LANE], [LANE]])

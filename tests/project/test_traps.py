@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,6 +185,8 @@ def test_a_payload_is_acknowledged_after_the_directories_that_name_it_are_on_dis
     assert files_on_disk
     holding = {path.parent for path in files_on_disk} | {path.parent.parent for path in files_on_disk}
     assert {path.stat().st_ino for path in holding} <= synced
+    unsynced = {path.name for path in files_on_disk if path.stat().st_ino not in synced}
+    assert unsynced == set()
 
 
 def test_a_store_is_opened_when_the_directories_that_name_it_are_on_disk(
@@ -199,13 +200,11 @@ def test_a_store_is_opened_when_the_directories_that_name_it_are_on_disk(
 
 
 def _noting(sync: Callable[[int], None], synced: set[int]) -> Callable[[int], None]:
-    """Note the directories that are synced by their inodes: they may get other names afterwards."""
+    """Note files and directories that are synced by their inodes: they may get other names afterwards."""
 
     def note(descriptor: int) -> None:
         sync(descriptor)
-        facts = os.fstat(descriptor)
-        if stat.S_ISDIR(facts.st_mode):
-            synced.add(facts.st_ino)
+        synced.add(os.fstat(descriptor).st_ino)
 
     return note
 
