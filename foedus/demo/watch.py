@@ -16,14 +16,8 @@ import msgspec
 import safetensors.numpy
 
 from foedus.demo.use_case import Model, Score, UseCase
-from node.api.answers import (
-    ParticipantsAnswer,
-    RoundAnswer,
-    TaskAnswer,
-    TransactionsAnswer,
-    UpdateAnswer,
-    UpdatesAnswer,
-)
+from node.api.answers import ParticipantsAnswer, RoundAnswer, TransactionsAnswer, UpdateAnswer, UpdatesAnswer
+from node.api.task_answers import TaskAnswer
 from node.view import NodeStatus
 
 AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)

@@ -1,8 +1,7 @@
 """All links of this node, and what travels over them. One law: nothing here waits for a peer.
 
-Each end dials the other when it has no link to it, so a pair of nodes has one link, or for a while two when both dialed
-at the same moment; frames leave by the newest. A link that replaces one of the same direction ends the older one,
-since the peer must have restarted.
+Each end dials the other when it has no link to it, so a pair has one link, or two when both dialed at the same moment;
+frames leave by the newest. One that replaces another of the same direction ends it: the peer must have restarted.
 """
 
 from __future__ import annotations
@@ -199,15 +198,13 @@ class Transport:
 
     async def _request(self, method: str, peer: int, path: str, bytes_max: int, body: bytes) -> bytes:
         if peer >= len(self._members):  # whoever asks one after the other has begun under a larger set
-            raise PeerUnreachableError(peer=f"validator {peer}", path=path, reason="it is no validator any more")
+            raise PeerUnreachableError(peer=str(peer), path=path, reason="it is no validator any more")
         member = self._members[peer]
         dialer, address = self._dialers.get(member.transport_key), self.address_of(member)
         if dialer is None or not address:
             reason = "it has no address" if dialer is not None else "this node is stopped"
             raise PeerUnreachableError(peer=member.name, path=path, reason=reason)
         return await dialer.client.request(method, address, path, bytes_max=bytes_max, body=body)
-
-    # What the core says of frames that it has looked into later.
 
     def charge(self, account: bytes, spent_s: float, worth: Worth) -> None:
         """Put processor time that a frame took on an account (`carrier`), the more of it the less it was worth."""
