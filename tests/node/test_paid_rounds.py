@@ -7,6 +7,7 @@ from pathlib import Path
 from fl.incentives.records import IssueCredits, RewardFunding
 from fl.incentives.state import settlement_of, treasury_of
 from fl.state import present, result_of
+from foedus.audit import audit, open_history
 from tests.node.running import NAMES, rows, running
 from tests.node.test_members import vote
 
@@ -37,3 +38,9 @@ async def test_four_nodes_certify_and_settle_paid_rounds_across_a_restart(tmp_pa
             assert settled.paid + settled.returned == settled.stake > 0
         found = present(treasury_of(consortium.nodes[THIRD].state()), "the treasury")
         assert found.minted == 1_000_000
+        await consortium.stop()
+        directory = next(one.config.parent for one in consortium.local.nodes if one.name == SECOND)
+        with open_history(directory) as history:
+            report = audit(history, explain=("heart", 5))
+        assert (report.found, report.aggregates, report.aggregates_skipped) == ([], 5, 0)
+        assert report.explained is not None
