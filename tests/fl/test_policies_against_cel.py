@@ -59,7 +59,7 @@ def compare(seed: int, count: int) -> None:
 
 
 def test_googles_engine_agrees_on_new_expressions() -> None:
-    compare(1_127, 700)
+    compare(1_127, 250)
 
 
 @pytest.mark.soak
@@ -80,7 +80,7 @@ def told_by(python: str, hash_seed: int, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("hash_seed", [1, 4_294_967_295])
+@pytest.mark.parametrize("hash_seed", [4_294_967_295])
 def test_verdicts_explanations_and_costs_are_the_same_under_another_hash_seed(hash_seed: int) -> None:
     assert told_by(sys.executable, hash_seed) == verdicts()
 

@@ -137,7 +137,9 @@ def fault(book: Book, action: Rec) -> tuple[str, str] | None:
     known = [person.text("organisation") for person in book.sure("Roster", b"fl/roster").recs("people")]
     if house not in known:
         return "budget.unknown_site", f"nobody is registered for {house}"
-    if account(book, house, action.text("data_set")) is None and len(accounts(book)) >= 4_096:
+    listed = book.read("PrivacyAccounts", ACCOUNTS)
+    is_full = listed is not None and len(listed.items("names")) >= 4_096
+    if account(book, house, action.text("data_set")) is None and is_full:
         return "budget.too_many", "at most 4096 budgets are kept"
     return None
 

@@ -92,12 +92,12 @@ def compared(source: str, occasion: str, inputs: Input) -> bool:
     return True
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_page_and_the_code_read_judge_and_explain_alike(seed: int) -> None:
     writer = Writer(random.Random(seed), type_of(UpdateOccasion))
-    sound = [compared(writer.text(), "update", occasion_of(writer.lots)) for _ in range(500)]
+    sound = [compared(writer.text(), "update", occasion_of(writer.lots)) for _ in range(300)]
 
-    assert sum(sound) > 300
+    assert sum(sound) > 180
 
 
 def test_the_page_and_the_code_charge_the_same_for_a_mechanism() -> None:
