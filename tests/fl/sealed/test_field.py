@@ -60,6 +60,17 @@ def test_inner_products_of_rows_are_those_of_integers_modulo_p(path: str, size: 
     ]
 
 
+@pytest.mark.parametrize("size", [1, 4_095, 4_096, 4_097, 33_000])
+def test_inner_products_of_sums_are_those_of_the_sums_made_whole(path: str, size: int) -> None:
+    left, right = drawn(size, (3, size)), drawn(size + 1, (3, size))
+    whole = np.stack([FIELD.add(a, b) for a, b in zip(left, right, strict=True)])
+
+    assert FIELD.gram_of_sums(list(left), list(right)) == FIELD.gram(whole)
+    assert FIELD.combination([2, 5, 1], list(left)).tolist() == [
+        (2 * a + 5 * b + c) % MERSENNE for a, b, c in zip(*left.tolist(), strict=True)
+    ]
+
+
 @given(a=ELEMENTS, b=ELEMENTS)
 def test_the_compiled_and_the_numpy_product_are_the_same_element(a: int, b: int) -> None:
     left, right = np.full(3, a, np.uint64), np.full(3, b, np.uint64)
