@@ -37,7 +37,7 @@ format: $(VENV)/tested ## write the format and the safe fixes of `check`
 	$(BIN)/ruff check --fix .
 
 .PHONY: soak
-soak: $(VENV)/fuzzed ## the long tests: simulations and restarts, minutes to hours
+soak: $(VENV)/fuzzed $(VENV)/judged ## the long tests: simulations and restarts, minutes to hours
 	@$(BIN)/python -m pytest -q -m soak $(ARGS)
 
 .PHONY: fuzz
@@ -84,6 +84,11 @@ $(VENV)/fuzzed: $(VENV)/tested
 	@echo "Installing the fuzzer and Ray (once; where there is none for this Python, what needs it is skipped)"
 	@$(PIP) install -e ".[fuzz]" || echo "no fuzzer: atheris could not be installed" >&2
 	@$(PIP) install -e ".[ray]" || echo "no Ray: the test of a cluster is skipped" >&2
+	@touch $@
+
+$(VENV)/judged: $(VENV)/tested
+	@echo "Installing other implementations to compare with (once; where there are none, they are not asked)"
+	@$(PIP) install -e ".[judges]" || echo "no judges: cel-expr-python or dp-accounting could not be installed" >&2
 	@touch $@
 
 $(VENV)/specified: docs/spec/package-lock.json | $(BIN)/python

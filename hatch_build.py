@@ -1,4 +1,4 @@
-"""Compiles `fl/kernels/exact.c` when the project is installed. One law: an installation never fails for it.
+"""Compiles `fl/kernels/*.c` when the project is installed. One law: an installation never fails for it.
 
 Called by hatchling for a wheel and for an editable installation; `python hatch_build.py` does the same in a checkout.
 Without a C compiler aggregation runs on numpy: the same bits, several times slower.
@@ -16,7 +16,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "fl/kernels/exact.c"
+SOURCES = ("fl/kernels/exact.c", "fl/kernels/field.c")
 LIBRARY = "fl/kernels/_exact.so"
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 SECONDS_MAX = 300
@@ -44,7 +44,7 @@ def compile_kernels(root: Path) -> bool:
     if compiler is None:
         return _without("there is no C compiler")
     partial = library.with_suffix(f".{os.getpid()}")
-    command = [*compiler.split(), *FLAGS, "-o", str(partial), str(root / SOURCE), "-lm"]
+    command = [*compiler.split(), *FLAGS, "-o", str(partial), *(str(root / source) for source in SOURCES), "-lm"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)  # noqa: S603 - the installer's own CC
     except (OSError, subprocess.TimeoutExpired) as error:

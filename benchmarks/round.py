@@ -1,6 +1,6 @@
 """How long a big round takes: from the first submit call to the certified model on all nodes, beside plain Flower.
 
-    python -m benchmarks.round [--participants 4] [--parameters 25000000 ...] [--rounds 3] [--rule mean] [--json]
+    python -m benchmarks.round [--participants 4 ...] [--parameters 25000000 ...] [--rounds 3] [--rule mean] [--json]
     python -m benchmarks.round --flower --flower-python PATH     # the same round in flwr 1.42, in the same run
     python -m benchmarks.round --probe                           # consensus latency, idle and while payloads move
 
@@ -11,7 +11,9 @@ it would be computed again from them). Flower's `submit_to_model_seconds` begins
 `round_seconds` when the server sends the model; compare the first with `seconds`, the second with `cycle_seconds`,
 which also counts the download of the new model by every participant.
 
-With `--json` the last line is one object: `runs`, one a size, and in each `foedus`, `flower` and their ratios.
+Each number of participants is measured with each number of parameters; what this machine's memory cannot hold is left
+out, and `skipped` says what was needed. With `--json` the last line is one object: `runs`, and in each `foedus`,
+`flower` and their ratios.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import Final
 import aiohttp
 
 from benchmarks.round_consortium import RoundPlan, RunningRound, sizes_of, start_round
-from benchmarks.round_costs import Costs
+from benchmarks.round_costs import Costs, available_mb
 from benchmarks.round_flower import FlowerRun, measure_flower
 from foedus.demo.processes import Processes
 
@@ -129,10 +131,13 @@ def spread(samples: list[float]) -> dict[str, float]:
     }
 
 
-def measure(options: argparse.Namespace, parameters: int) -> dict[str, object]:
+def measure(options: argparse.Namespace, participants: int, parameters: int) -> dict[str, object]:
     """Measure one size, with Flower beside it when asked."""
-    plan = RoundPlan(options.participants, parameters, options.rounds + 1, options.rule, options.f)
+    plan = RoundPlan(participants, parameters, options.rounds + 1, options.rule, options.f)
     found: dict[str, object] = {"participants": plan.participants, "parameters": parameters}
+    needed, available = plan.resident_mb, available_mb()
+    if needed > available:
+        return found | {"skipped": f"its processes need about {needed:.0f} MB together, {available:.0f} are available"}
     with tempfile.TemporaryDirectory(prefix="foedus-round-", dir=options.directory) as directory:
         ours = found["foedus"] = asyncio.run(measure_foedus(Path(directory) / "foedus", plan, probe=options.probe))
         if options.flower:
@@ -153,7 +158,7 @@ def ratio(theirs: object, ours: object) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else "")
-    parser.add_argument("--participants", type=int, default=4)
+    parser.add_argument("--participants", type=int, nargs="+", default=[4])
     parser.add_argument("--parameters", type=int, nargs="+", default=[25_000_000])
     parser.add_argument("--rounds", type=int, default=3, help="counted; one more goes before them")
     parser.add_argument("--rule", default="mean", help="mean, median, trimmed-mean, nnm, arc-nnm, krum, multi-krum")
@@ -166,7 +171,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.flower and options.flower_python is None:
         parser.error("--flower needs --flower-python PATH")
-    runs = [measure(options, parameters) for parameters in options.parameters]
+    runs = [measure(options, count, size) for count in options.participants for size in options.parameters]
     found = {"load_average": os.getloadavg()[0], "processors": os.cpu_count(), "runs": runs}
     if options.json:
         print(json.dumps(found))

@@ -26,11 +26,13 @@ from fl.schema import ModelSchema, TensorSpec
 from foedus.demo.processes import Processes
 from genesis.local import LocalConsortium, LocalPlan, make_local
 from genesis.presets import rule_named
+from node.node import RECENT_BYTES_MAX
 
 TASK: Final = "round"
 TENSORS: Final = 12
 DAY_MS: Final = 86_400_000
-SECONDS_MAX: Final = 60.0
+NODES: Final = 4
+SECONDS_MAX: Final = 300.0
 LINE_BYTES_MAX: Final = 1 << 20
 
 
@@ -49,6 +51,17 @@ class RoundPlan:
     rounds: int
     rule: str
     f: int
+
+    @property
+    def resident_mb(self) -> float:
+        """About what all processes take: some 90 MB each, and what grows with the model.
+
+        A parameter takes 30 bytes of a participant (base, given and trained model, update, download), and 8 of a node
+        besides the round's updates, which it has twice as far as the memory for recent chunks goes.
+        """
+        updates = 2 * self.participants * self.parameters
+        node = 90e6 + updates + min(updates, RECENT_BYTES_MAX) + 8 * self.parameters
+        return (NODES * node + self.participants * (90e6 + 30 * self.parameters)) / 1e6
 
     def task(self, trainers: tuple[str, ...]) -> TaskSpec:
         """Return a task that closes each round with its last update."""
@@ -206,7 +219,7 @@ async def start_round(
     """Make a consortium, start its nodes and one trainer process a participant."""
     os.environ["FOEDUS_LOGGING__FORMAT"] = "json"
     trainers = tuple(f"trainer-{number:02d}" for number in range(1, plan.participants + 1))
-    organisations = tuple(f"site-{number}" for number in range(1, 5))
+    organisations = tuple(f"site-{number}" for number in range(1, NODES + 1))
     consortium = make_local(
         directory / "consortium",
         LocalPlan(organisations, trainers, (plan.task(trainers),)),

@@ -92,6 +92,12 @@ class Costs:
         return self.roots[pid]
 
 
+def available_mb() -> float:
+    """Return how much memory processes can still have."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("MemAvailable:"))
+
+
 def _parents() -> dict[int, int]:
     found = {}
     for entry in Path("/proc").iterdir():

@@ -11,6 +11,8 @@
 | `governance.approve` | `Approval` | an officer | `fl.membership.proposals` |
 | `validator.attest` | `SyncAttestation` | a validator | `fl.membership.proposals` |
 | `validator.rotate` | `KeyRotation` | an officer of the validator | `fl.membership.rotation` |
+| `site.declare` | `SiteDeclaration` | an officer | `fl.policies.sites` |
+| `budget.tighten` | `TightenBudget` | an officer | `fl.privacy.actions` |
 | `evidence` | `EvidenceReport` | a validator or participant | `fl.membership.evidence` |
 """
 
@@ -21,6 +23,10 @@ from typing import Final, TypeVar
 from fl import aggregates, evaluations, rounds, tasks, updates
 from fl.membership import block_end, evidence, proposals, rotation
 from fl.membership.records import Approval, EvidenceReport, KeyRotation, Proposal, SyncAttestation
+from fl.policies import sites
+from fl.policies.records import SiteDeclaration
+from fl.privacy import actions as budgets
+from fl.privacy.records import TightenBudget
 from fl.records import (
     AggregateClaim,
     EvaluationReport,
@@ -48,6 +54,8 @@ GOVERNANCE_APPROVE: Final = "governance.approve"
 VALIDATOR_ATTEST: Final = "validator.attest"
 VALIDATOR_ROTATE: Final = "validator.rotate"
 EVIDENCE: Final = "evidence"
+SITE_DECLARE: Final = "site.declare"
+BUDGET_TIGHTEN: Final = "budget.tighten"
 _QUEUED: Final[dict[str, type[Record]]] = {
     UPDATE: UpdateSubmission,
     EVALUATION: EvaluationReport,
@@ -58,6 +66,8 @@ _QUEUED: Final[dict[str, type[Record]]] = {
     VALIDATOR_ATTEST: SyncAttestation,
     VALIDATOR_ROTATE: KeyRotation,
     EVIDENCE: EvidenceReport,
+    SITE_DECLARE: SiteDeclaration,
+    BUDGET_TIGHTEN: TightenBudget,
 }
 _BY_VALIDATORS: Final = frozenset({AGGREGATE, VALIDATOR_ATTEST, EVIDENCE})
 """Kinds whose sender may be a validator's own key."""
@@ -132,6 +142,10 @@ def _execute_membership(state: Overlay, context: BlockContext, transaction: Tran
             return proposals.attest(state, context, transaction.sender, _payload(transaction, SyncAttestation))
         case "validator.rotate":
             return rotation.rotate(state, context, _sender(state, transaction), _payload(transaction, KeyRotation))
+        case "site.declare":
+            return sites.declare(state, context, _sender(state, transaction), _payload(transaction, SiteDeclaration))
+        case "budget.tighten":
+            return budgets.tighten(state, _sender(state, transaction), _payload(transaction, TightenBudget))
         case "evidence":
             shown = _payload(transaction, EvidenceReport)
             if context.validators.index_of(transaction.sender) is None:

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from fl.aggregators import RuleSpec
+from fl.optimisers import OptimiserSpec
 from fl.schema import ModelSchema
 from ledger.certificate import Seal
 from ledger.codec import Record, encode
@@ -21,6 +22,7 @@ from ledger.payload import AvailabilityCertificate, PayloadDescriptor
 PARTICIPANTS_MAX: Final = 1_024
 TASKS_ACTIVE_MAX: Final = 64
 METRICS_MAX: Final = 32
+REASON_CHARACTERS_MAX: Final = 256
 METRIC_UNIT: Final = 1_000_000
 """A metric of 0.5 is written as 500,000."""
 
@@ -74,6 +76,9 @@ class TaskSpec(Record):
 
     participants: Annotated[tuple[NameField, ...], Meta(max_length=PARTICIPANTS_MAX)]
     """Who may submit, ascending; empty for every trainer."""
+
+    optimiser: OptimiserSpec | None = None
+    """How aggregates move the model; None adds them to it."""
 
     @property
     def digest(self) -> Digest:
@@ -231,7 +236,7 @@ class RoundState(Record):
     version: Uint
     """Model version that it produced; 0 unless certified."""
 
-    reason: Annotated[str, Meta(max_length=256)]
+    reason: Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)]
     """Why it failed; empty otherwise."""
 
     seed: DigestField

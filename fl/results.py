@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from fl.aggregates import latest_closed
 from fl.aggregators import IN_TURN, Decision, LastPass, UpdateRangeError, Work, clip_norm_in_units, decide
 from fl.governance.state import spec_of_round
-from fl.grid import MODEL_WORD_BYTES, GridError, add_aggregate, model_from_bytes, model_shift, next_exponents
+from fl.grid import MODEL_WORD_BYTES, GridError, model_from_bytes, next_exponents
+from fl.optimisers import OptimiserSpec, Server, model_body, model_bytes
 from fl.records import AggregateClaim, Contribution, ModelState, RoundResult, RoundState, TaskSpec, UpdateState
-from fl.schema import ModelSchema, Segment
+from fl.schema import ModelSchema, Segment, TensorSpec
 from fl.state import active_tasks, model_of, present, round_of, task_of, update_of
 from ledger.application import StateReader
 from ledger.codec import CodecError, decode
@@ -123,10 +124,10 @@ def compute(job: AggregationJob, base_payload: bytes | None, update_payloads: Se
         raise InputError(message)
     inputs = RoundInputs(job)
     if base_payload is not None:
-        if len(base_payload) != len(inputs.model):
-            message = f"model payload: {len(inputs.model)} bytes are needed, got {len(base_payload)}"
+        if len(base_payload) != len(inputs.base):
+            message = f"model payload: {len(inputs.base)} bytes are needed, got {len(base_payload)}"
             raise InputError(message)
-        inputs.model[:] = base_payload
+        inputs.base[:] = base_payload
     for row, (update, payload) in enumerate(zip(job.updates, update_payloads, strict=True)):
         if len(payload) - SALT_BYTES != inputs.row(row).nbytes:
             needed = inputs.row(row).nbytes + SALT_BYTES
@@ -158,12 +159,14 @@ class RoundInputs:
         )
         """Shape (n, d): the updates' words, in the order of `job.updates`."""
 
-        model_bytes = SALT_BYTES + MODEL_WORD_BYTES * size
-        fits = used is not None and len(used.model) == model_bytes
-        self.model: Final[memoryview] = (
-            used.model if used is not None and fits else np.empty(model_bytes, np.uint8).data
-        )
-        """The base model's payload; after `compute_in_place` the new model's."""
+        needed = model_bytes(job.spec.schema, job.spec.optimiser)
+        fits = used is not None and len(used.model) == needed
+        self.model: Final[memoryview] = used.model if used is not None and fits else np.empty(needed, np.uint8).data
+        """The base model's payload; after `compute_in_place` the new model's, each with its optimiser's memory."""
+
+        initial = SALT_BYTES + MODEL_WORD_BYTES * size
+        self.base: Final[memoryview] = self.model[:initial] if job.base.round == 0 else self.model
+        """Where the base model's payload goes: an initial model has no memory yet, which is all zeros then."""
 
         self.holds: PayloadDescriptor | None = used.holds if used is not None and fits else None
         """What `model` is known to be; None when it is all zeros or unknown."""
@@ -171,6 +174,7 @@ class RoundInputs:
         if job.base.payload is None:
             self.holds = None
             np.frombuffer(self.model, np.uint8)[:] = 0
+        np.frombuffer(self.model, np.uint8)[len(self.base) :] = 0
 
     def row(self, index: int) -> memoryview:
         """Return where the body of one update goes, as bytes."""
@@ -237,12 +241,15 @@ def concluded(inputs: RoundInputs, decision: Decision, saturated: int) -> Comput
     return ComputedModel(result, b"".join(hashes))
 
 
-def model_words(payload: bytes | None, schema: ModelSchema) -> NDArray[np.int32]:
+def model_words(
+    payload: bytes | None, schema: ModelSchema, optimiser: OptimiserSpec | None = None
+) -> NDArray[np.int32]:
     """Return a model's words, shape (d,); all zeros for None.
 
     Args:
-        payload: salt and int32 words.
+        payload: salt and int32 words, and what the optimiser remembers.
         schema: the task's.
+        optimiser: the task's.
 
     Raises:
         InputError: the payload has another length.
@@ -250,7 +257,7 @@ def model_words(payload: bytes | None, schema: ModelSchema) -> NDArray[np.int32]
     if payload is None:
         return np.zeros(schema.size, dtype=np.int32)
     try:
-        return model_from_bytes(payload[SALT_BYTES:], schema)
+        return model_from_bytes(model_body(payload, schema, optimiser), schema)
     except GridError as error:
         message = f"model payload: {error}"
         raise InputError(message) from error
@@ -260,20 +267,16 @@ def _advance(inputs: RoundInputs, decision: Decision, segments: Sequence[Segment
     """Turn the base model's payload into the new one's, piece by piece; return how many words were saturated."""
     last = decision.last_pass
     inputs.model[:SALT_BYTES] = MODEL_SALT
-    stored = np.frombuffer(inputs.model, "<i4", offset=SALT_BYTES)
-    model = stored.astype(np.int32, copy=False)
+    server = Server(inputs.model, inputs.job.spec.schema, inputs.job.spec.optimiser)
     saturated = 0
     for tensor, segment in zip(inputs.job.spec.schema.tensors, segments, strict=True):
-        shift = model_shift(tensor, segment.exponent)
-        advance = partial(_advance_piece, model, last, shift)
+        advance = partial(_advance_piece, server, last, tensor, segment.exponent)
         saturated += sum(last.rows.work.run(advance, last.places(segment.start, segment.stop)))
-    if model is not stored:  # a big-endian machine worked on a copy
-        stored[:] = model
     return saturated
 
 
-def _advance_piece(model: NDArray[np.int32], last: LastPass, shift: int, place: slice) -> int:
-    return add_aggregate(model[place], last.sums(place), last.denominator, shift)
+def _advance_piece(server: Server, last: LastPass, tensor: TensorSpec, exponent: int, place: slice) -> int:
+    return server.advance(tensor, exponent, place, last.sums(place), last.denominator)
 
 
 def _require_base(job: AggregationJob, payload: bytes | None) -> None:

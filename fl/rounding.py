@@ -60,6 +60,23 @@ def add_quotient_half_even(
     return total
 
 
+def add_quotients_half_even(
+    words: NDArray[np.int64], numerator: NDArray[np.int64], denominators: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return words + numerator / denominators, rounded half-even once, on the sum; each word has its own denominator.
+
+    Args:
+        words: shape (d,), |word| < 2^32.
+        numerator: shape (d,), |numerator| < 2^62.
+        denominators: shape (d,), 1..2^61.
+    """
+    quotient = numerator // denominators
+    twice_remainder = (numerator - quotient * denominators) << 1
+    total = words + quotient
+    total += (twice_remainder > denominators) | ((twice_remainder == denominators) & ((total & 1) == 1))
+    return total
+
+
 def _shifted_sum_half_even(words: NDArray[np.int64], numerator: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
     """Return (words * 2^shift + numerator) / 2^shift, rounded half-even; below 2^61 + 2^62 before the last shift."""
     total = words << shift

@@ -9,7 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from fl.governance.changes import carry_out
-from fl.records import ActiveTasks, ModelState, RoundState, TaskSpec, TaskState
+from fl.policies import enforcement
+from fl.privacy import charging
+from fl.records import REASON_CHARACTERS_MAX, ActiveTasks, ModelState, RoundState, TaskSpec, TaskState
 from fl.state import (
     ACTIVE_TASKS_KEY,
     active_tasks,
@@ -99,6 +101,9 @@ def _advance(state: Overlay, context: BlockContext, task: TaskState, latest: Rou
     due = 0 < latest.deadline_ms <= context.time_ms
     received = len(latest.participants)
     if latest.status == "open" and (received >= task.spec.updates_max or (due and received >= task.spec.updates_min)):
+        denied = enforcement.closing_denial(state, context, task, latest)
+        if denied:
+            return _fail(state, context, task, latest, denied[:REASON_CHARACTERS_MAX])
         return _close(state, context, task, latest)
     if latest.status == "open" and due:
         reason = f"{received} updates came in time, {task.spec.updates_min} were needed"
@@ -118,6 +123,7 @@ def _close(state: Overlay, context: BlockContext, task: TaskState, latest: Round
         seed=_seed(state, context, latest),
     )
     write(state, round_key(latest.task, latest.number), closed)
+    charging.end(state, latest)
     return (Event("round.closed", f"{latest.task}/{latest.number}", f"{len(latest.participants)} updates"),)
 
 
@@ -137,6 +143,7 @@ def _seed(state: StateReader, context: BlockContext, closed: RoundState) -> Dige
 
 
 def _fail(state: Overlay, context: BlockContext, task: TaskState, latest: RoundState, reason: str) -> tuple[Event, ...]:
+    charging.end(state, latest)
     failed = msgspec.structs.replace(latest, status="failed", deadline_ms=0, reason=reason)
     write(state, round_key(latest.task, latest.number), failed)
     event = Event("round.failed", f"{latest.task}/{latest.number}", reason)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from fl.aggregators import Decision, UpdateRangeError, clip_norm_in_units
 from fl.aggregators.aggregation import decide_by
 from fl.aggregators.streaming import Shards, Streamed, Summing, within
-from fl.grid import add_aggregate, model_shift
+from fl.optimisers import Server
 from fl.results import MODEL_SALT, AggregationJob, ComputedModel, InputError, RoundInputs, concluded
 from fl.schema import Segment
 from ledger.payload import SALT_BYTES
@@ -56,19 +54,15 @@ def _decided(job: AggregationJob, shards: Shards, segments: tuple[Segment, ...])
 
 def _advance(inputs: RoundInputs, decision: Decision, shards: Shards, segments: Sequence[Segment]) -> int:
     """Turn the base model's payload into the new one's, shard by shard; return how many words were saturated."""
-    tensors = inputs.job.spec.schema.tensors
-    denominator = decision.last_pass.denominator
+    spec = inputs.job.spec
     inputs.model[:SALT_BYTES] = MODEL_SALT
-    model = np.frombuffer(inputs.model, "<i4", offset=SALT_BYTES)
+    server = Server(inputs.model, spec.schema, spec.optimiser)
     saturated = 0
     for summed in shards.run(Summing(decision.last_pass)):
         start = summed.place.start
         for number, part in within(segments, summed.place):
             place = slice(start + part.start, start + part.stop)
-            stored = model[place]
-            words = stored.astype(np.int32, copy=False)
-            shift = model_shift(tensors[number], part.exponent)
-            saturated += add_aggregate(words, summed.sums[part.start : part.stop], denominator, shift)
-            if words is not stored:  # a big-endian machine worked on a copy
-                stored[:] = words
+            sums = summed.sums[part.start : part.stop]
+            tensor = spec.schema.tensors[number]
+            saturated += server.advance(tensor, part.exponent, place, sums, decision.last_pass.denominator)
     return saturated

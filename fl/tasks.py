@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fl.availability import require_available
+from fl.policies import enforcement
 from fl.records import TASKS_ACTIVE_MAX, Participant, TaskApproval, TaskProposal, TaskState
 from fl.rounds import activate
 from fl.soundness import require_sound
@@ -40,7 +41,8 @@ def check_proposal(state: StateReader, context: BlockContext, officer: Participa
     """Check that a task can be put to the vote.
 
     Raises:
-        RefusalError: `task.not_officer`, `task.exists`, `task.too_many`, `task.unavailable`, or `task.unsound`.
+        RefusalError: `task.not_officer`, `task.exists`, `task.too_many`, `task.unavailable`, `task.unsound`, or
+            `policy.denied`.
     """
     _require_officer(context, officer)
     task = proposal.task
@@ -48,6 +50,12 @@ def check_proposal(state: StateReader, context: BlockContext, officer: Participa
         raise RefusalError("task.exists", f"a task named {task.id} is on the chain already: choose another name")
     require_room(state)
     require_sound(task)
+    _require_initial_model(state, context, proposal)
+    enforcement.require_task(state, context, task, officer)
+
+
+def _require_initial_model(state: StateReader, context: BlockContext, proposal: TaskProposal) -> None:
+    task = proposal.task
     if task.initial_model is None:
         return
     if proposal.availability is None or proposal.availability.acknowledgement.payload != task.initial_model:
@@ -98,6 +106,7 @@ def _agree(state: Overlay, context: BlockContext, officer: Participant, task: Ta
         write(state, task_key(task.spec.id), msgspec.structs.replace(task, approvals=approvals))
         return (event,)
     require_room(state)
+    enforcement.require_task(state, context, task.spec, officer)
     return (event, *activate(state, context, task.spec, approvals))
 
 

@@ -13,6 +13,8 @@ import msgspec
 from fl.availability import require_available
 from fl.governance.state import paused_until_ms
 from fl.grid import UPDATE_WORD_BYTES
+from fl.policies import enforcement
+from fl.privacy import charging
 from fl.records import Participant, RoundState, TaskState, UpdateState, UpdateSubmission
 from fl.state import present, round_key, round_of, task_of, update_key, update_of, write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
@@ -39,6 +41,10 @@ def submit(
         RefusalError: see `check`.
     """
     task, current = check(state, context, trainer, submission, transaction)
+    if not current.participants:
+        enforcement.note_beginning(state, context, current.task)
+        charging.begin(state, context, task.spec, current)
+    charged = charging.open_update(state, current, trainer.organisation)
     write(
         state,
         update_key(current.task, current.number, trainer.name),
@@ -62,7 +68,7 @@ def submit(
         deadline_ms=current.deadline_ms or context.time_ms + task.spec.collect_ms,
     )
     write(state, round_key(current.task, current.number), grown)
-    return (Event("update.accepted", f"{current.task}/{current.number}", trainer.name),)
+    return (Event("update.accepted", f"{current.task}/{current.number}", trainer.name), *charged)
 
 
 def check(
@@ -77,8 +83,8 @@ def check(
     Raises:
         RefusalError: `update.unknown_task`, `update.not_active`, `update.paused`, `update.not_enrolled`, `update.late`,
             `update.early`, `update.wrong_base`, `update.duplicate`, `update.conflicting`,
-            `update.organisation_counted`, `update.malformed`, `update.out_of_range`, or `update.unavailable`; checked
-            in this order.
+            `update.organisation_counted`, `update.malformed`, `update.out_of_range`, `update.unavailable`,
+            `budget.exceeded`, `budget.not_reserved`, or `policy.denied`; checked in this order.
     """
     task = task_of(state, submission.task)
     if task is None:
@@ -96,6 +102,8 @@ def check(
         require_available(state, context, submission.availability)
     except CertificateError as error:
         raise RefusalError("update.unavailable", str(error)) from error
+    charging.require_budget(state, context, task.spec, current, trainer.organisation)
+    enforcement.require_update(state, context, task, current, trainer, submission)
     return task, current
 
 

@@ -31,6 +31,7 @@ import msgspec
 from msgspec import Meta
 
 from fl.aggregators import RuleSpec
+from fl.optimisers import OptimiserSpec
 from fl.records import PARTICIPANTS_MAX, Days, TaskSpec
 from fl.schema import ModelSchema, SchemaError, TensorSpec
 from genesis.files import read_text
@@ -67,6 +68,9 @@ class TaskPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rule: RuleSpec
     tensors: tuple[TensorSpec, ...] = ()
     """In the order of the model's words; may be left out when an initial model says them."""
+
+    optimiser: OptimiserSpec | None = None
+    """Left out: aggregates are added to the model."""
 
 
 def load_plan(path: Path) -> TaskPlan:
@@ -129,6 +133,7 @@ def task_of_plan(
         aggregate_ms=plan.aggregate_ms,
         rounds=plan.rounds,
         participants=tuple(sorted(plan.participants)),
+        optimiser=plan.optimiser,
     )
     try:
         return decode(encode(task), TaskSpec, bytes_max=TRANSACTION_BYTES_MAX)
@@ -150,6 +155,7 @@ def plan_of_task(task: TaskSpec) -> TaskPlan:
         participants=task.participants,
         rule=task.rule,
         tensors=task.schema.tensors,
+        optimiser=task.optimiser,
     )
 
 
@@ -173,7 +179,16 @@ def plan_text(plan: TaskPlan) -> str:
         "# A tensor's values lie within 128 * 2^exponent; a first update's entries within 2^update_exponent.\n"
         "# Their order is that of the model's words."
     )
-    return "\n\n".join(["\n".join(head), "\n".join(rule), grids, *tensors]) + "\n"
+    return "\n\n".join(["\n".join(head), "\n".join(rule), _optimiser_text(plan.optimiser), grids, *tensors]) + "\n"
+
+
+def _optimiser_text(optimiser: OptimiserSpec | None) -> str:
+    if optimiser is None:
+        return (
+            "# With [optimiser], aggregates move the model by momentum, Adam or Yogi: docs/rules.md, Server optimisers."
+        )
+    said = [f"{_line(name, to_json(getattr(optimiser, name)))}  # {said}" for name, said in _OPTIMISER.items()]
+    return "\n".join(["[optimiser]", *said])
 
 
 _MEANINGS: Final = {
@@ -196,6 +211,14 @@ _RULE: Final = {
     "bucket": "bucketing: updates of a bucket",
     "radius_micros": "centred-clipping: how far one update pulls, in millionths",
     "root": "fltrust: the participant whose update the others are held against",
+}
+
+_OPTIMISER: Final = {
+    "optimiser": "momentum/1, adam/1 or yogi/1",
+    "rate_micros": "learning rate, in millionths",
+    "momentum_permille": "what is kept of the running sum or mean of aggregates, in thousandths",
+    "variance_permille": "adam, yogi: what is kept of the running mean of squares, in thousandths",
+    "floor_micros": "adam, yogi: added to its root, in millionths of a unit of value",
 }
 
 

@@ -169,6 +169,13 @@ class LoggingSection(Section, frozen=True, kw_only=True):
     """`text` for people, `json` for machines: one object a line."""
 
 
+class PoliciesSection(Section, frozen=True, kw_only=True):
+    """`[policies]`: the institution's own, beside those of the consortium."""
+
+    directory: Path | None = None
+    """Directory of policy files (`*.toml`) that what your own people say through this node must pass too."""
+
+
 class RecordingSection(Section, frozen=True, kw_only=True):
     """`[recording]`: a log of consensus events for `foedus replay`, in `recording` beneath `node.data_dir`."""
 
@@ -192,6 +199,7 @@ class Config(Section, frozen=True, kw_only=True):
     storage: StorageSection = StorageSection()
     sync: SyncSection = SyncSection()
     aggregation: AggregationSection = AggregationSection()
+    policies: PoliciesSection = PoliciesSection()
     logging: LoggingSection = LoggingSection()
     recording: RecordingSection = RecordingSection()
 
@@ -318,6 +326,7 @@ def _resolve(config: Config, directory: Path) -> Config:
             tls_certificate=config.api.tls_certificate and resolved(config.api.tls_certificate),
             tls_key=config.api.tls_key and resolved(config.api.tls_key),
         ),
+        policies=replace(config.policies, directory=config.policies.directory and resolved(config.policies.directory)),
     )
 
 
@@ -333,6 +342,8 @@ def _relation_faults(config: Config) -> list[str]:
     faults = [
         f"{name}: no such file: {path}" for name, path in files.items() if path is not None and not path.is_file()
     ]
+    if config.policies.directory is not None and not config.policies.directory.is_dir():
+        faults.append(f"policies.directory: no such directory: {config.policies.directory}")
     if config.node.data_dir.exists() and not config.node.data_dir.is_dir():
         faults.append(f"node.data_dir: needs a directory, got the file {config.node.data_dir}")
     if (config.api.tls_certificate is None) != (config.api.tls_key is None):

@@ -134,7 +134,7 @@ class Payloads:
 
     def read_into(self, descriptor: PayloadDescriptor, offset: int, target: memoryview) -> None:
         """Fill `target` with a payload's bytes from `offset` on; for worker threads."""
-        self._store.files.read_into(descriptor, offset, target)
+        self._store.read_into_blocking(descriptor, offset, target)
 
     async def keep(self, descriptor: PayloadDescriptor, payload: memoryview, chunk_hashes: bytes) -> None:
         """Store a payload durably."""

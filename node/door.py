@@ -15,13 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 import structlog
 
 BACKLOG: Final = 128
 SAID_EVERY_S: Final = 5.0
 ACCEPT_PAUSE_S: Final = 0.1
+HELLO_BYTES_MAX: Final = 4096
+"""What `Aside` is shown of a connection."""
 
 _log: Final = structlog.get_logger("node.door")
 
@@ -38,9 +40,37 @@ class DoorLimits:
     """Of one that `whose` tells from others."""
 
 
+class Connection(Protocol):
+    """What the door must know of a connection that has arrived."""
+
+    def abort(self) -> None:
+        """End it at once."""
+        ...
+
+    def is_closing(self) -> bool:
+        """Tell whether it ends, or has ended."""
+        ...
+
+    def get_extra_info(self, name: str) -> Any:  # noqa: ANN401 - as asyncio's transports have it
+        """Return `ssl_object`."""
+        ...
+
+
+class Aside(Protocol):
+    """Who takes some of those who come, instead of the event loop's transports."""
+
+    def wants(self, hello: bytes) -> bool:
+        """Tell from the first bytes of a connection."""
+        ...
+
+    async def take(self, connection: socket.socket) -> Connection:
+        """Shake hands; errors, and being cancelled, close the connection."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Guest:
-    transport: asyncio.Transport
+    transport: Connection
     address: str
     who: bytes
 
@@ -50,7 +80,7 @@ class _Arrival:
     host: str
     connection: socket.socket
     has_begun: bool = False
-    """asyncio owns the connection from then on, and closes it whatever happens."""
+    """asyncio, or who takes it aside, owns the connection from then on, and closes it whatever happens."""
 
 
 class Door:
@@ -62,7 +92,7 @@ class Door:
         limits: DoorLimits,
         *,
         tls: ssl.SSLContext | None,
-        whose: Callable[[asyncio.Transport], bytes] = lambda _: b"",
+        whose: Callable[[Connection], bytes] = lambda _: b"",
     ) -> None:
         """Prepare; `open` listens.
 
@@ -76,12 +106,15 @@ class Door:
         self._limits: Final = limits
         self._tls: Final = tls
         self._whose: Final = whose
+        self.aside: Aside | None = None
+        """Asked first; set before the door opens."""
+
         self._listener: socket.socket | None = None
         self._protocol: Callable[[], asyncio.BaseProtocol] = asyncio.Protocol
         self._watching: asyncio.TimerHandle | None = None
         self._arriving: Final[dict[asyncio.Task[None], _Arrival]] = {}
         self._guests: list[_Guest] = []
-        self._busy: Final[Counter[asyncio.BaseTransport]] = Counter()
+        self._busy: Final[Counter[object]] = Counter()
         self._dropped: Final[Counter[str]] = Counter()
         self._said_s = -SAID_EVERY_S
 
@@ -115,7 +148,7 @@ class Door:
         return int(address[1])
 
     @contextmanager
-    def busy(self, transport: asyncio.BaseTransport | None) -> Iterator[None]:
+    def busy(self, transport: object | None) -> Iterator[None]:
         """Keep a connection while a request of it is answered."""
         if transport is None:
             yield
@@ -194,16 +227,10 @@ class Door:
             arrival.connection.close()
 
     async def _arrive(self, arrival: _Arrival) -> None:
-        loop, handshake_s = asyncio.get_running_loop(), self._limits.handshake_s
-        arrival.has_begun = True
+        transport: Connection
         try:
-            async with asyncio.timeout(handshake_s):
-                transport, _ = await loop.connect_accepted_socket(
-                    self._protocol,
-                    arrival.connection,
-                    ssl=self._tls,
-                    ssl_handshake_timeout=handshake_s if self._tls is not None else None,
-                )
+            async with asyncio.timeout(self._limits.handshake_s):
+                transport = await self._shake_hands(arrival)
         except TimeoutError:
             self._drop("no handshake in time")
         except OSError:  # errors of TLS among them; asyncio has closed the connection
@@ -211,7 +238,23 @@ class Door:
         else:
             self._admit(transport, arrival.host)
 
-    def _admit(self, transport: asyncio.Transport, host: str) -> None:
+    async def _shake_hands(self, arrival: _Arrival) -> Connection:
+        """Leave the connection to asyncio, or to who takes it aside."""
+        if self.aside is not None:
+            await ready(arrival.connection)
+            if self.aside.wants(arrival.connection.recv(HELLO_BYTES_MAX, socket.MSG_PEEK)):
+                arrival.has_begun = True
+                return await self.aside.take(arrival.connection)
+        arrival.has_begun = True
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+            self._protocol,
+            arrival.connection,
+            ssl=self._tls,
+            ssl_handshake_timeout=self._limits.handshake_s if self._tls is not None else None,
+        )
+        return transport
+
+    def _admit(self, transport: Connection, host: str) -> None:
         try:
             who = self._whose(transport)
         except ssl.SSLError:
@@ -245,3 +288,20 @@ class Door:
             self._said_s = now_s
             _log.warning("door.dropped", door=self._name, connections=dict(self._dropped))
             self._dropped.clear()
+
+
+async def ready(connection: socket.socket, *, to_write: bool = False) -> None:
+    """Wait until there is something to read, or room to write."""
+    loop = asyncio.get_running_loop()
+    came: asyncio.Future[None] = loop.create_future()
+    add, remove = (loop.add_writer, loop.remove_writer) if to_write else (loop.add_reader, loop.remove_reader)
+
+    def note() -> None:
+        if not came.done():
+            came.set_result(None)
+
+    add(connection, note)
+    try:
+        await came
+    finally:
+        remove(connection)

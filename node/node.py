@@ -37,6 +37,7 @@ from node.observation import CannotObserveError, Observation
 from node.own_keys import are_seated_next
 from node.payloads import PayloadExchange, PayloadStore
 from node.recording import FileRecorder, Recorder
+from node.site_policies import SitePolicies, load_site_policies
 from node.standing import status_of
 from node.store import Store
 from node.sync.snapshot import Snapshot
@@ -52,6 +53,9 @@ SYNC_THREADS: Final = 2
 
 COMMITS_REMEMBERED: Final = 256
 """Own transactions whose latency is averaged."""
+
+RECENT_BYTES_MAX: Final = 256 << 20
+"""Memory for payload chunks that have just come, for as long as they keep coming."""
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +93,7 @@ class Node:
         self.config: Final = config
         self.document: Final = document
         self.chain_id: Final[Digest] = document.chain_id
+        own_policies = load_site_policies(config.policies.directory)
         self.store: Final = Store.open(config.node.data_dir, self.chain_id)
         self.application: Final = FederatedLearning()
         self.chain: Final = Chain(
@@ -99,6 +104,7 @@ class Node:
             document.time_ms,
             blocks_kept=config.storage.blocks_kept,
         )
+        self._site_policies = SitePolicies(own_policies, config.node.name, self.application, self.chain, clock_ms)
         self.mempool: Final = Mempool(self.application, self.chain_id, _limits(config))
         self.transport: Final = Transport(
             identity,
@@ -135,7 +141,9 @@ class Node:
         started = self._started
         await self._twins.look()
         data_dir, quota = self.config.node.data_dir, self.config.payloads.quota_bytes_max
-        self.payload_store = await PayloadStore.open(data_dir / "payloads", bytes_max=quota)
+        self.payload_store = await PayloadStore.open(
+            data_dir / "payloads", bytes_max=quota, recent_bytes_max=RECENT_BYTES_MAX
+        )
         started.push_async_callback(self.payload_store.close)
         self._assemble()
         peer, api = self.config.peer, self.config.api
@@ -228,6 +236,7 @@ class Node:
             MempoolError: it cannot be queued.
             RefusalError: the application does not let it wait.
         """
+        self._site_policies.require_allowed(raw)
         identity, new = self.core.submit(raw)
         if new:
             self._queued_at[identity] = perf_counter()

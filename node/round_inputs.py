@@ -37,8 +37,8 @@ def read_base(inputs: RoundInputs, read_into: ReadInto) -> None:
     base = inputs.job.base.payload
     if base is not None and base != inputs.holds:
         inputs.holds = None
-        require_size(base, len(inputs.model))
-        read_into(base, 0, inputs.model)
+        require_size(base, len(inputs.base))
+        read_into(base, 0, inputs.base)
 
 
 def require_size(payload: PayloadDescriptor, needed: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from node.payloads.store import StoreUsage
+from node.payloads.quota import StoreUsage
 from node.reason import Reason
 
 FREE_BYTES_MIN: Final = 1 << 30

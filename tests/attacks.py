@@ -66,6 +66,31 @@ def mimic(honest: Rows, attackers: int, _random: np.random.Generator, *, victim:
     return np.repeat(honest[victim][None, :], attackers, axis=0)
 
 
+def min_max(honest: Rows, attackers: int, _random: np.random.Generator) -> Rows:
+    """Send mean - g * deviation, as far out as no farther from any honest row than two honest rows are from each other.
+
+    Source: Shejwalkar & Houmansadr, "Manipulating the Byzantine", NDSS 2021, section IV, agnostic min-max, with the
+    deviation as perturbation.
+    """
+    centre, out, apart = _perturbed(honest)
+    length = max(float(out @ out), 1e-12)
+    across = (centre - honest) @ out
+    room = apart.max() - np.square(centre - honest).sum(axis=1)
+    reach = (np.sqrt(np.square(across) + length * room) - across) / length
+    return np.repeat(saturated(centre + reach.min() * out)[None, :], attackers, axis=0)
+
+
+def min_sum(honest: Rows, attackers: int, _random: np.random.Generator) -> Rows:
+    """As `min_max`, as far out as its squared distances add up to no more than those of some honest row.
+
+    Source: as `min_max`, agnostic min-sum.
+    """
+    centre, out, apart = _perturbed(honest)
+    room = apart.sum(axis=1).max() - np.square(centre - honest).sum()
+    reach = np.sqrt(room / max(len(honest) * float(out @ out), 1e-12))
+    return np.repeat(saturated(centre + reach * out)[None, :], attackers, axis=0)
+
+
 ATTACKS: Final[Mapping[str, Attack]] = {
     "sign-flip": sign_flip,
     "scale": scale,
@@ -73,6 +98,8 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "alie": a_little_is_enough,
     "ipm": inner_product_manipulation,
     "mimic": mimic,
+    "min-max": min_max,
+    "min-sum": min_sum,
 }
 
 
@@ -88,3 +115,11 @@ def corrupted(honest: Rows, attack: Attack, places: Sequence[int], random: np.ra
 def _borrowed(honest: Rows, attackers: int) -> Rows:
     """Return as many honest rows as there are attackers, in turn."""
     return honest[np.arange(attackers) % len(honest)]
+
+
+def _perturbed(honest: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the honest mean, minus their deviation, and their squared distances from each other."""
+    rows = honest.astype(np.float64)
+    norms = np.square(rows).sum(axis=1)
+    apart = np.maximum(norms[:, None] + norms[None, :] - 2 * rows @ rows.T, 0)
+    return rows.mean(axis=0), -rows.std(axis=0), apart

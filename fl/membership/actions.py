@@ -11,7 +11,8 @@
 | `ChangeTask` | all | nothing; it takes effect `TIMELOCK_BLOCKS` later | the task's next round is held under the changed specification |
 | `ReleaseModel` | all but the proposer | nothing | the model is on record as released |
 
-`proposals` knows none of them: whatever else a consortium decides by vote goes through the same steps.
+Actions on policies and budgets are told in `fl.policies.actions` and `fl.privacy.actions`. `proposals` knows none of
+them: whatever else a consortium decides by vote goes through the same steps.
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ from fl.membership.state import (
     suspension_of,
     write_suspended,
 )
+from fl.policies import actions as policy_actions
+from fl.policies.records import AdoptPolicy, RepealPolicy, SetTerms
+from fl.privacy import actions as budget_actions
+from fl.privacy.records import SetBudget
 from fl.state import write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.codec import encode
@@ -66,6 +71,8 @@ def subject_of(action: Action) -> str | None:
             return validator.name
         case AddMember() | PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
             return None
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
+            return None
         case _:
             assert_never(action)
 
@@ -82,6 +89,8 @@ def votes_needed(action: Action, validators: ValidatorSet) -> int:
 
 def delay_ms(action: Action) -> int:
     """Return how long an action waits after its vote."""
+    if isinstance(action, (AdoptPolicy, RepealPolicy, SetTerms)):
+        return policy_actions.delay_ms(action)
     return REPLACEMENT_DELAY_MS if isinstance(action, ReplaceKeys) else 0
 
 
@@ -94,6 +103,8 @@ def newcomer(state: StateReader, action: Action) -> Validator | None:
             suspension = suspension_of(state, name)
             return None if suspension is None or seats.still_sits(state, suspension) else suspension.validator
         case RemoveMember() | ReplaceKeys() | PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
+            return None
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
             return None
         case _:
             assert_never(action)
@@ -117,6 +128,10 @@ def changes_nothing(state: StateReader, action: Action) -> bool:
             return suspension_of(state, name) is None
         case PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
             return _learning_goes_on(state, action)
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
+            return policy_actions.changes_nothing(state, action)
+        case SetBudget():
+            return budget_actions.changes_nothing(state, action)
         case _:
             assert_never(action)
 
@@ -126,7 +141,7 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
 
     Raises:
         RefusalError: `member.card`, `member.exists`, `member.known`, `member.unknown`, `member.proof` or `member.fit`;
-            for learning see `pauses`, `changes` and `releases`.
+            for learning see `pauses`, `changes` and `releases`, for policies and budgets their `actions`.
     """
     match action:
         case AddMember():
@@ -151,6 +166,10 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
             changes.require_possible(state, action)
         case ReleaseModel():
             releases.require_possible(state, action)
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
+            policy_actions.require_possible(state, action)
+        case SetBudget():
+            budget_actions.require_possible(state, action)
         case _:
             assert_never(action)
 
@@ -184,6 +203,10 @@ def enact(state: Overlay, context: BlockContext, proposal: ProposalState) -> Non
             forgiven = Standing(standing_of(state, name).offences, context.height)
             write(state, standing_key(name), forgiven)
             seats.change_seat(state, name, suspension.validator)
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
+            policy_actions.enact(state, context, action)
+        case SetBudget():
+            budget_actions.enact(state, context, action)
         case _:
             assert_never(action)
 

@@ -29,7 +29,8 @@ from fl.membership.records import (
     action_digest,
 )
 from fl.membership.state import DOCKET_KEY, docket_of, proposal_key, proposal_of, undecided
-from fl.records import Participant
+from fl.policies import enforcement
+from fl.records import REASON_CHARACTERS_MAX, Participant
 from fl.state import write
 from ledger.application import BlockContext, Overlay, RefusalError, StateReader
 from ledger.fields import Height
@@ -130,8 +131,11 @@ def due_ms(state: StateReader) -> int | None:
 def _agree(state: Overlay, officer: Participant, proposal: ProposalState) -> tuple[Event, ...]:
     organisation = officer.organisation
     is_voter = organisation != actions.has_no_vote(proposal.action, proposal.organisation)
+    is_undecided = proposal.status in {"open", "waiting"}
+    is_new = is_voter and is_undecided and enforcement.note_approval(state, officer, proposal)
     if proposal.status != "open" or organisation in proposal.approvals or not is_voter:
-        return ()
+        seconded = Event("governance.seconded", str(proposal.number), f"by {officer.name} of {organisation}")
+        return (seconded,) if is_new else ()
     _write(state, proposal, approvals=tuple(sorted((*proposal.approvals, organisation))))
     return (Event("governance.approved", str(proposal.number), f"by {organisation}"),)
 
@@ -153,7 +157,8 @@ def _advance(state: Overlay, context: BlockContext, proposal: ProposalState) -> 
     if proposal.status == "waiting" and proposal.due_ms <= context.time_ms and _is_ready(state, context, proposal):
         return (*events, _enact(state, context, proposal))
     if proposal.lapses_ms <= context.time_ms:
-        _decide(state, context, proposal, "lapsed", "")
+        reason = enforcement.enactment_denial(state, context, proposal) if proposal.status == "waiting" else ""
+        _decide(state, context, proposal, "lapsed", reason[:REASON_CHARACTERS_MAX])
         return (*events, Event("governance.lapsed", str(proposal.number), ""))
     return events
 
@@ -191,7 +196,7 @@ def _has_passed(context: BlockContext, proposal: ProposalState) -> bool:
 
 def _is_ready(state: StateReader, context: BlockContext, proposal: ProposalState) -> bool:
     if actions.newcomer(state, proposal.action) is None:
-        return True
+        return not enforcement.enactment_denial(state, context, proposal)
     present = {member.name for member in context.validators.members}
     return len(present.intersection(proposal.attestations)) > context.validators.faulty_max
 

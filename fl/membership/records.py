@@ -11,6 +11,8 @@ from msgspec import Meta
 
 from fl.governance.records import ChangeTask, PauseLearning, ReleaseModel, ResumeLearning
 from fl.membership.cards import KeyProof, MemberCard
+from fl.policies.records import PolicyAction
+from fl.privacy.records import SetBudget
 from ledger.codec import Record, encode
 from ledger.digest import Digest, digest
 from ledger.evidence import OffenceKind, Proof
@@ -56,8 +58,9 @@ class ReinstateMember(Record, frozen=True, tag="reinstate-member"):
     name: NameField
 
 
+MembershipAction: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember
 LearningAction: TypeAlias = PauseLearning | ResumeLearning | ChangeTask | ReleaseModel
-Action: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember | LearningAction
+Action: TypeAlias = MembershipAction | LearningAction | PolicyAction | SetBudget
 
 # Payloads of transactions
 

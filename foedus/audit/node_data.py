@@ -22,7 +22,7 @@ from ledger.payload import PayloadDescriptor, describe
 from ledger.state_map import StateMap
 from ledger.transaction import decode_transaction
 from node.payloads import PayloadError, PayloadFiles, UnknownPayloadError
-from node.payloads.files import hashes_lead_to
+from node.payloads.proof import hashes_lead_to
 from node.store import CorruptRowError, StoreError
 from node.store.audit_reader import AuditReader, Row
 

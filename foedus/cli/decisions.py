@@ -50,6 +50,39 @@ def proposal_list(*, url: Url = URL_DEFAULT, limit: Limit = 20, as_json: AsJson 
     print_table("Proposals", ("number", "action", "about", "status", "approved by", "lapses (UTC)"), rows)
 
 
+@app.command("show")
+def proposal_show(
+    number: Annotated[int, typer.Argument(help="Number of the proposal.", min=1)],
+    *,
+    url: Url = URL_DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is up for a vote in full, to read before approving it, and what keeps it waiting."""
+    node = Node(url)
+    if as_json:
+        node.print_json("proposals", str(number))
+        return
+    from node.api.membership_answers import ProposalItem
+
+    one = node.get(ProposalItem, "proposals", str(number))
+    facts = {
+        "action": one.action,
+        "about": one.subject,
+        "digest": one.digest,
+        "status": one.status,
+        "proposed by": one.organisation,
+        "approved by": ", ".join(one.approvals),
+    }
+    if one.policy is not None:
+        facts |= {"occasion": one.policy.occasion, "description": one.policy.description.strip()}
+        facts |= {f"clause {place}": clause for place, clause in enumerate(one.policy.clauses, start=1)}
+    for agreed in (one.terms, one.budget):
+        if agreed is not None:
+            facts |= {name: str(getattr(agreed, name)) for name in agreed.__struct_fields__}
+    facts |= {name: said for name, said in (("held by", one.held_by), ("reason", one.reason)) if said}
+    print_facts(f"Proposal {number}:", facts)
+
+
 @app.command("approve")
 def approve(
     number: Annotated[int, typer.Argument(help="Number of the proposal.", min=1)],
@@ -93,7 +126,7 @@ def pause(
     """Propose, as an officer, to take no updates and no results for a while; f + 1 organisations decide it."""
     from fl.governance.records import PauseLearning
 
-    outcome = _propose(url, PauseLearning(task, round(hours * HOUR_MS)), key, passphrase_file, genesis, tls_ca)
+    outcome = propose_by_vote(url, PauseLearning(task, round(hours * HOUR_MS)), key, passphrase_file, genesis, tls_ca)
     tell("Proposed:", outcome, url, as_json=as_json)
 
 
@@ -111,7 +144,7 @@ def resume(
     """Propose, as an officer, that a pause ends before its time."""
     from fl.governance.records import ResumeLearning
 
-    outcome = _propose(url, ResumeLearning(task), key, passphrase_file, genesis, tls_ca)
+    outcome = propose_by_vote(url, ResumeLearning(task), key, passphrase_file, genesis, tls_ca)
     tell("Proposed:", outcome, url, as_json=as_json)
 
 
@@ -243,7 +276,7 @@ def release(
     tell("Proposed:", outcome, url, as_json=as_json)
 
 
-def _propose(
+def propose_by_vote(
     url: str,
     action: Action,
     key: Path,
@@ -251,6 +284,7 @@ def _propose(
     genesis: Path | None,
     tls_ca: Path | None,
 ) -> Outcome:
+    """Put an action to the vote as an officer; return what became of it."""
     return reaching(url, proposing(action), key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
 
 

@@ -12,6 +12,8 @@
 | `update/TASK/N/PARTICIPANT` | an update that is in a round |
 | `model/TASK/VERSION` | a model |
 | `evaluation/TASK/VERSION/PARTICIPANT` | what a participant measured of a model |
+| `policy/NAME`, `policies-in-force` | a policy of the consortium; which of them judge |
+| `site/ORGANISATION` | what an institution declares of itself |
 | `0x...` | any other key of the state, in hex |
 """
 
@@ -53,6 +55,9 @@ KINDS = {
     "update": ("task", "number", "participant"),
     "model": ("task", "version"),
     "evaluation": ("task", "version", "participant"),
+    "policy": ("name",),
+    "policies-in-force": (),
+    "site": ("organisation",),
 }
 """By kind: what follows it in a name."""
 
@@ -139,7 +144,7 @@ def fact_named(name: str) -> FactName:
         raise CommandError(f"no fact is named {kind}; {nearest(kind, list(KINDS))}")
     if len(rest) != len(KINDS[kind]) or not all(rest):
         raise CommandError("/".join([kind, *(part.upper() for part in KINDS[kind])]) + f" is needed, got {name}")
-    return _fact(kind, rest)
+    return _policy_fact(kind, rest) if kind in {"policy", "policies-in-force", "site"} else _fact(kind, rest)
 
 
 def _fact(kind: str, rest: list[str]) -> FactName:
@@ -166,6 +171,16 @@ def _fact(kind: str, rest: list[str]) -> FactName:
             return FactName(state.model_key(rest[0], _number(rest[1])), records.ModelState)
         case _:
             return FactName(state.evaluation_key(rest[0], _number(rest[1]), rest[2]), records.EvaluationState)
+
+
+def _policy_fact(kind: str, rest: list[str]) -> FactName:
+    from fl.policies import records, state
+
+    if kind == "policy":
+        return FactName(state.policy_key(rest[0]), records.PolicyState)
+    if kind == "site":
+        return FactName(state.site_key(rest[0]), records.SiteState)
+    return FactName(state.POLICIES_KEY, records.PoliciesInForce)
 
 
 def _decision_fact(kind: str, rest: list[str]) -> FactName:

@@ -172,8 +172,9 @@ async def _difference(reached: Reached, held: Arrays | PayloadDescriptor, task: 
     import numpy as np
 
     from fl.grid import model_from_bytes, model_to_float
+    from fl.optimisers import model_body
     from foedus.client.transfers import download
-    from ledger.payload import SALT_BYTES, PayloadDescriptor
+    from ledger.payload import PayloadDescriptor
 
     schema, what = task.spec.schema, f"model {model.version} of {task.spec.id}"
     if isinstance(held, PayloadDescriptor):
@@ -185,7 +186,7 @@ async def _difference(reached: Reached, held: Arrays | PayloadDescriptor, task: 
         content = await download(
             reached.wire, f"/v1/tasks/{task.spec.id}/models/{model.version}/payload", model.payload
         )
-        words = model_from_bytes(content[SALT_BYTES:], schema)
+        words = model_from_bytes(model_body(content, schema, task.spec.optimiser), schema)
     return _different_values(held, model_to_float(words, schema), what)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.grid import GridError, model_from_bytes, model_to_float
+from fl.optimisers import model_body
 from fl.records import (
     EvaluationReport,
     EvaluationState,
@@ -34,13 +35,13 @@ from foedus.client.errors import (
 )
 from foedus.client.facts import FactT, read_fact
 from foedus.client.following import Trust
+from foedus.client.noise import with_noise
 from foedus.client.progress import Report
 from foedus.client.statements import say
 from foedus.client.transfers import download, upload
 from foedus.client.updates import Arrays, metrics_of, prepare_update
 from foedus.client.wire import Wire
 from ledger.identity import SigningKey
-from ledger.payload import SALT_BYTES
 from node.api.answers import BlockAnswer, BlocksAnswer, RoundsAnswer, SubmittedAnswer, TransactionsAnswer
 from node.view import NodeStatus
 
@@ -182,9 +183,15 @@ class Session:
         samples: int,
         metrics: Mapping[str, float] | None,
         clip: float | None,
+        noise: float | None,
     ) -> Submission:
+        if noise is not None:
+            new = with_noise(self._required_key, current, base, new, clip=clip, noise=noise)
+            clip = None
         update = prepare_update(self._required_key, task.spec.schema, current, base, new, clip=clip)
-        certificate = await upload(self._wire, update.payload, update.descriptor, report=self._report)
+        certificate = await upload(
+            self._wire, update.payload, update.descriptor, update.chunk_hashes, report=self._report
+        )
         statement = UpdateSubmission(
             task=current.task,
             round=current.number,
@@ -228,7 +235,8 @@ class Session:
         path = f"/v1/tasks/{name}/models/{version}/payload"
         payload = await download(self._wire, path, state.payload, report=self._report)
         try:
-            return model_to_float(model_from_bytes(payload[SALT_BYTES:], schema), schema)
+            body = model_body(payload, schema, task.spec.optimiser)
+            return model_to_float(model_from_bytes(body, schema), schema)
         except GridError as error:
             raise UnverifiedError(f"model {version} of task {name} does not fit its task: {error}") from error
 
@@ -287,6 +295,7 @@ class Round:
         samples: int,
         metrics: Mapping[str, float] | None = None,
         clip: float | None = None,
+        noise: float | None = None,
     ) -> Submission:
         """Submit a trained model; returns when the update stands in the chain.
 
@@ -295,15 +304,18 @@ class Round:
             samples: how many training examples are behind it.
             metrics: figures to put on record beside it.
             clip: longest L2 norm of the difference; longer ones are scaled down before they leave.
+            noise: standard deviation, over `clip`, of the Gaussian noise that every coordinate gets after that
+                (docs/privacy.md); none by default.
 
         Raises:
             RoundOverError: the round closed without it; the next one will do.
             UpdateRefusedError: the chain did not take it for another reason (`update.conflicting`, ...).
             InvalidUpdateError: names, shapes or dtypes differ, or an entry is NaN or infinite.
+            NoiseError: noise without a bound, or no such noise.
             NodeUnreachableError: the node did not answer for longer than the session is patient.
         """
         return await self._session._submit(  # noqa: SLF001 - a round is a part of its session
-            self._state, self._task, self._base, new, samples=samples, metrics=metrics, clip=clip
+            self._state, self._task, self._base, new, samples=samples, metrics=metrics, clip=clip, noise=noise
         )
 
 

@@ -161,6 +161,7 @@ class Round:
         samples: int,
         metrics: Mapping[str, float] | None = None,
         clip: float | None = None,
+        noise: float | None = None,
     ) -> Submission:
         """Submit a trained model; returns when the update stands in the chain.
 
@@ -169,13 +170,17 @@ class Round:
             samples: how many training examples are behind it.
             metrics: figures to put on record beside it.
             clip: longest L2 norm of the difference; longer ones are scaled down before they leave.
+            noise: standard deviation, over `clip`, of the Gaussian noise that every coordinate gets after that
+                (docs/privacy.md); none by default.
 
         Raises:
             UpdateRefusedError: the chain did not take it (`update.late`, `update.conflicting`, ...).
             InvalidUpdateError: names, shapes or dtypes differ, or an entry is NaN or infinite.
+            NoiseError: noise without a bound, or no such noise.
             NodeUnreachableError: the node did not answer for longer than the session is patient.
         """
-        return self._owner._run(self._inner.submit(new, samples=samples, metrics=metrics, clip=clip))  # noqa: SLF001
+        told = self._inner.submit(new, samples=samples, metrics=metrics, clip=clip, noise=noise)
+        return self._owner._run(told)  # noqa: SLF001
 
 
 def connect(  # noqa: PLR0913 - what a session may need to be told

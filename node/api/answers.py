@@ -201,6 +201,16 @@ class RuleAnswer(Answer, frozen=True):
     weight_cap_permille: int
 
 
+class OptimiserAnswer(Answer, frozen=True):
+    """How aggregates move the model."""
+
+    optimiser: str
+    rate_micros: int
+    momentum_permille: int
+    variance_permille: int
+    floor_micros: int
+
+
 class TaskChangeAnswer(Answer, frozen=True):
     """What a task is going to be."""
 
@@ -246,6 +256,9 @@ class TaskAnswer(Answer, frozen=True):
 
     change: TaskChangeAnswer | None
     """What is decided and not in force."""
+
+    optimiser: OptimiserAnswer | None
+    """None: aggregates are added to the model."""
 
 
 class TasksAnswer(Answer, frozen=True):

@@ -17,10 +17,14 @@ from fl.membership.state import (
     seat_changes_of,
     suspended_of,
 )
+from fl.policies.actions import about
+from fl.policies.records import AdoptPolicy, RepealPolicy, SetTerms
+from fl.privacy.records import SetBudget
 from fl.state import decoded
 from ledger.reigns import coming_validators_of, reigns_of, validators_at
 from ledger.validators import Validator
 from node.api.answering import VIEW, integer, json, limit_of, optional_integer
+from node.api.budgets import budget_answer
 from node.api.membership_answers import (
     ChangesAnswer,
     OffenceItem,
@@ -35,6 +39,7 @@ from node.api.membership_answers import (
     ValidatorsAnswer,
 )
 from node.api.operations import AFTER_OFFENCE, BEFORE, HEIGHT, LIMIT, OFFENCE, get
+from node.api.policies import held_by, policy_item, terms_answer
 from node.api.problem import Problem
 from node.view import NodeView
 
@@ -102,7 +107,8 @@ async def proposals(request: web.Request) -> web.Response:
     rows = request.app[VIEW].store.state_items_down(
         PROPOSAL_PREFIX, before=None if before is None else proposal_key(min(before, NUMBER_MAX)), limit=limit
     )
-    items = tuple(_proposal(decoded(value, ProposalState)) for _, value in rows)
+    view = request.app[VIEW]
+    items = tuple(_proposal(view, decoded(value, ProposalState)) for _, value in rows)
     more = len(items) == limit and items[-1].number > 1
     return json(ProposalsAnswer(items=items, next=items[-1].number if more else None))
 
@@ -113,7 +119,7 @@ async def proposal(request: web.Request) -> web.Response:
     found = proposal_of(request.app[VIEW].state(), number)
     if found is None:
         raise Problem(404, "proposal.unknown", f"no proposal has number {number}")
-    return json(_proposal(found))
+    return json(_proposal(request.app[VIEW], found))
 
 
 async def evidence(request: web.Request) -> web.Response:
@@ -139,7 +145,8 @@ def _validator(one: Validator) -> ValidatorItem:
     )
 
 
-def _proposal(one: ProposalState) -> ProposalItem:
+def _proposal(view: NodeView, one: ProposalState) -> ProposalItem:
+    action = one.action
     return ProposalItem(
         number=one.number,
         action=str(one.action.__struct_config__.tag),
@@ -154,6 +161,10 @@ def _proposal(one: ProposalState) -> ProposalItem:
         lapses_ms=one.lapses_ms,
         decided_height=one.decided_height,
         reason=one.reason,
+        policy=policy_item(action.policy, adopted=0, repealed=0) if isinstance(action, AdoptPolicy) else None,
+        terms=terms_answer(action) if isinstance(action, SetTerms) else None,
+        budget=budget_answer(action) if isinstance(action, SetBudget) else None,
+        held_by=held_by(view, one),
     )
 
 
@@ -167,6 +178,10 @@ def _about(action: Action) -> str:
             return task
         case ReleaseModel(task, version):
             return f"{task}/{version}"
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
+            return about(action)
+        case SetBudget(organisation, data_set):
+            return f"{organisation}/{data_set}"
         case _:
             return subject_of(action) or ""
 

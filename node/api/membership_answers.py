@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from node.api.answers import Answer
+from node.api.budget_answers import BudgetAnswer
+from node.api.policy_answers import PolicyItem, TermsAnswer
 
 
 class ValidatorItem(Answer, frozen=True):
@@ -74,10 +76,11 @@ class ProposalItem(Answer, frozen=True):
     number: int
     action: str
     """`add-member`, `remove-member`, `replace-keys`, `reinstate-member`, `pause-learning`, `resume-learning`,
-    `change-task` or `release-model`."""
+    `change-task`, `release-model`, `adopt-policy`, `repeal-policy`, `set-terms` or `set-budget`."""
 
     subject: str
-    """The institution, the task (`*` for all) or the model (`task/version`) that it is about."""
+    """The institution, the task (`*` for all), the model (`task/version`), the policy, or the site and data set of a
+    budget that it is about."""
 
     digest: str
     """Approvals name it."""
@@ -93,6 +96,17 @@ class ProposalItem(Answer, frozen=True):
     lapses_ms: int
     decided_height: int
     reason: str
+    policy: PolicyItem | None = None
+    """What is to come into force, if it is a policy."""
+
+    terms: TermsAnswer | None = None
+    """What is to hold for a task, if that is what is voted on."""
+
+    budget: BudgetAnswer | None = None
+    """What limits are to hold, if that is what is voted on."""
+
+    held_by: str = ""
+    """Which policy, clause and values keep it from being enacted although it has its votes."""
 
 
 class ProposalsAnswer(Answer, frozen=True):

@@ -128,6 +128,8 @@ AFTER_NAME: Final = Parameter("after", "`next` of the page before this one.", _p
 AFTER_KEY: Final = Parameter("after", "`next` of the page before this one.", _HEX_32)
 OFFENCE: Final = NAME + "/[0-9a-f]{64}"
 AFTER_OFFENCE: Final = Parameter("after", "`next` of the page before this one.", _pattern(OFFENCE))
+ACCOUNT: Final = f"{NAME}/{NAME}"
+AFTER_ACCOUNT: Final = Parameter("after", "`next` of the page before this one.", _pattern(ACCOUNT))
 HEIGHT: Final = Parameter("height", "Which height's set; the next one's without it.", _integer(1, UINT_MAX))
 TIMEOUT: Final = Parameter(
     "timeout",
@@ -158,6 +160,9 @@ PATH_PARAMETERS: Final = {
         Parameter("id", "Transaction id.", _HEX_32),
         Parameter("number", "Number of a proposal.", _pattern("[0-9]{1,12}")),
         Parameter("task", "Id of a task.", _pattern(NAME)),
+        Parameter("name", "Name of a policy.", _pattern(NAME)),
+        Parameter("organisation", "Name of an institution.", _pattern(NAME)),
+        Parameter("data_set", "What the terms of tasks call the data.", _pattern(NAME)),
         Parameter("round", "Number, or `latest`.", _NUMBER_OR_LATEST),
         Parameter("version", "Number, or `latest`.", _NUMBER_OR_LATEST),
         Parameter("size", "Bytes of the payload, its salt included.", _integer(SALT_BYTES, PAYLOAD_BYTES_MAX)),

@@ -7,11 +7,12 @@ from aiohttp import web
 from fl.aggregators import RuleSpec
 from fl.governance.records import PendingChange
 from fl.governance.state import change_of, paused_until_ms
+from fl.optimisers import OptimiserSpec
 from fl.records import TaskState
 from fl.state import TASK_PREFIX, decoded, task_key, task_of
 from ledger.application import StateReader
 from node.api.answering import VIEW, json, limit_of, optional_name
-from node.api.answers import RuleAnswer, TaskAnswer, TaskChangeAnswer, TasksAnswer, TensorAnswer
+from node.api.answers import OptimiserAnswer, RuleAnswer, TaskAnswer, TaskChangeAnswer, TasksAnswer, TensorAnswer
 from node.api.operations import AFTER_NAME, LIMIT, get
 from node.api.problem import Problem
 from node.view import NodeView
@@ -71,6 +72,7 @@ def _answer(chain: StateReader, state: TaskState) -> TaskAnswer:
         approvals=state.approvals,
         paused_until_ms=paused_until_ms(chain, spec.id),
         change=None if change is None else _change(change),
+        optimiser=_optimiser(spec.optimiser),
     )
 
 
@@ -93,6 +95,18 @@ def _change(change: PendingChange) -> TaskChangeAnswer:
 def _rule(rule: RuleSpec) -> RuleAnswer:
     return RuleAnswer(
         rule=rule.rule, f=rule.f, pre=rule.pre, keep=rule.keep, weight_cap_permille=rule.weight_cap_permille
+    )
+
+
+def _optimiser(spec: OptimiserSpec | None) -> OptimiserAnswer | None:
+    if spec is None:
+        return None
+    return OptimiserAnswer(
+        optimiser=spec.optimiser,
+        rate_micros=spec.rate_micros,
+        momentum_permille=spec.momentum_permille,
+        variance_permille=spec.variance_permille,
+        floor_micros=spec.floor_micros,
     )
 
 

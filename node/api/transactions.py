@@ -223,6 +223,7 @@ ROUTES = (
             "transaction.unknown_sender",
             "mempool.full",
             "mempool.sender_full",
+            "site_policy.denied",
         ),
         access="open",
     ),

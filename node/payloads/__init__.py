@@ -16,7 +16,8 @@ from node.payloads.errors import (
 )
 from node.payloads.exchange import PayloadExchange
 from node.payloads.files import PayloadFiles
-from node.payloads.store import PayloadStore, StoreUsage
+from node.payloads.quota import StoreUsage
+from node.payloads.store import PayloadStore
 
 __all__ = [
     "ChunkMismatchError",

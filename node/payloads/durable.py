@@ -41,15 +41,10 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def pwrite(path: Path, content: bytes | tuple[bytes, bytes], offset: int) -> None:
-    """Write all of `content` at `offset` of an existing file; not fsynced. Two parts are not joined in memory."""
+def pwrite(path: Path, content: bytes, offset: int) -> None:
+    """Write all of `content` at `offset` of an existing file; not fsynced."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        if isinstance(content, tuple):
-            written = os.pwritev(descriptor, content, offset)
-            if written == len(content[0]) + len(content[1]):
-                return
-            content, offset = b"".join(content)[written:], offset + written
         view = memoryview(content)
         while view:
             written = os.pwrite(descriptor, view, offset)

@@ -81,7 +81,7 @@ class PayloadExchange:
         self._slots: Final = asyncio.Semaphore(CHUNKS_MAX)
         self._upkeep: asyncio.Task[None] | None = None
         server = PayloadServer(store, self._pulls.get, lambda peer: peer < len(self._validators))
-        transport.add_routes(server.routes())
+        transport.add_routes(server.routes(), server.answer)
 
     async def start(self) -> None:
         """Go on with what was being fetched before a restart."""

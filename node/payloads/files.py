@@ -7,15 +7,15 @@
     keys/<id>        the key that data is sealed under; leave `keys/` out of backups, so that erasure reaches them
     erased           log of 33-byte entries: 1 (erased) or 0 (wanted again), payload id
 
-`data` holds sealed chunks in places of equal size. All calls block; `PayloadFiles` has no state but its path, so it can
-be used in any thread, and handed to another process.
+`data` holds sealed chunks in places of equal size (`node.payloads.sealing`). All calls block; `PayloadFiles` has no
+state but its path, so it can be used in any thread, and handed to another process.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,10 @@ from msgspec import Meta
 
 from ledger.codec import CodecError, Record, decode, encode
 from ledger.digest import DIGEST_BYTES, Digest
-from ledger.merkle import leaf_hash, root_of_hashes
+from ledger.merkle import leaf_hash
 from ledger.payload import CHUNK_BYTES, PayloadDescriptor, Verdict
 from node.directories import make_directory
+from node.payloads import places
 from node.payloads.content import is_on_grid, verdict
 from node.payloads.durable import fsync, pread, pwrite, typed, write_durably
 from node.payloads.erasures import erased_payloads, note
@@ -38,16 +39,13 @@ from node.payloads.errors import (
     StorageError,
     UnknownPayloadError,
 )
-from node.payloads.sealing import KEY_BYTES, SEAL_BYTES, BrokenSealError, new_key, seal_parts, unseal
+from node.payloads.proof import chunk_length, hashes_lead_to, require_root
+from node.payloads.sealing import KEY_BYTES, PLACE_BYTES, BrokenSealError, new_key
 
 CARD_BYTES_MAX: Final = 512
 STAGING_AGE_S_MAX: Final = 7 * 24 * 3600
 """A payload that nobody went on receiving for this long is dropped at the next start."""
 
-FLUSH_CHUNKS: Final = 8
-"""How many chunks may wait in the page cache: a vote's fsync would have to wait for them too."""
-
-_PLACE_BYTES: Final = CHUNK_BYTES + SEAL_BYTES
 _UNKNOWN: Final = bytes(DIGEST_BYTES)
 
 
@@ -134,8 +132,12 @@ class PayloadFiles:
             known = (place / "hashes").read_bytes()
             return Scan(self._scan(payload, place, known), hashes_lead_to(payload, known))
 
-    def write(self, payload: PayloadDescriptor, index: int, chunk: bytes, *, verify: bool) -> bool:
+    def write(
+        self, payload: PayloadDescriptor, index: int, chunk: bytes, *, verify: bool, hashed: Digest | None = None
+    ) -> bool:
         """Write a chunk of a staged payload; return whether it `is_on_grid`. Not fsynced before `finish`.
+
+        It is hashed unless its hash was just computed.
 
         Raises:
             ChunkMismatchError: wrong length; with `verify`, wrong hash.
@@ -146,15 +148,13 @@ class PayloadFiles:
         if len(chunk) != expected:
             reason = f"{expected} bytes were expected, {len(chunk)} came"
             raise ChunkMismatchError(payload_id=payload.id, index=index, reason=reason)
-        found = leaf_hash(chunk)
+        found = hashed or leaf_hash(chunk)
         place = self._place("staging", payload.id)
         key = self._key(payload.id)
         with self._wanted(payload.id, "staged", "writing a chunk"):
             if verify and pread(place / "hashes", DIGEST_BYTES, index * DIGEST_BYTES) != found:
                 raise ChunkMismatchError(payload_id=payload.id, index=index, reason="its hash is another one")
-            pwrite(place / "data", seal_parts(key, payload.id, index, chunk), index * _PLACE_BYTES)
-            if index % FLUSH_CHUNKS == FLUSH_CHUNKS - 1:
-                fsync(place / "data")
+            places.write_chunk(place / "data", key, payload.id, index, chunk)
             if not verify:
                 pwrite(place / "hashes", found, index * DIGEST_BYTES)
         return is_on_grid(index, chunk)
@@ -176,10 +176,8 @@ class PayloadFiles:
             for index in range(payload.chunk_count):
                 start = index * CHUNK_BYTES
                 chunk = content[start : start + chunk_length(payload, index)]
-                pwrite(data, seal_parts(key, payload.id, index, chunk), index * _PLACE_BYTES)
+                places.write_chunk(data, key, payload.id, index, chunk)
                 on_grid[index] = is_on_grid(index, chunk)
-                if index % FLUSH_CHUNKS == FLUSH_CHUNKS - 1:
-                    fsync(data)
         return on_grid
 
     def finish(self, card: Card, on_grid: list[bool]) -> Card:
@@ -213,25 +211,38 @@ class PayloadFiles:
             DamagedPayloadError: what is on disk is not what was written.
             StorageError: the disk refuses.
         """
-        place = self._place("staging" if staged else "payloads", payload.id)
-        length = chunk_length(payload, index)
-        key = self._key(payload.id)
-        try:
-            with self._wanted(payload.id, "stored", "reading a chunk"):
-                sealed = pread(place / "data", length + SEAL_BYTES, index * _PLACE_BYTES)
-            return unseal(key, payload.id, index, sealed)
-        except BrokenSealError as error:
-            raise DamagedPayloadError(payload_id=payload.id, what=f"chunk {index}") from error
+        data, key = self._place("staging" if staged else "payloads", payload.id) / "data", self._key(payload.id)
+        with self._opening(payload.id, index):
+            return places.read_chunk(data, key, payload.id, index, chunk_length(payload, index))
 
-    def read_into(self, payload: PayloadDescriptor, offset: int, target: memoryview) -> None:
-        """Fill `target` with bytes of a stored payload from `offset` on, which it must have; errors as `read_chunk`."""
+    def read_into(
+        self,
+        payload: PayloadDescriptor,
+        offset: int,
+        target: memoryview,
+        at_hand: Callable[[Digest, int], bytes | None] = lambda *_: None,
+    ) -> None:
+        """Fill `target` with bytes of a stored payload from `offset` on, which it must have; errors as `read_chunk`.
+
+        Args:
+            payload: whose bytes.
+            offset: of the first one.
+            target: to be filled.
+            at_hand: gives chunks that need not be read.
+        """
         end = offset + len(target)
         assert end <= payload.size, f"bytes up to {end} of a payload of {payload.size}"
+        data, key = self._place("payloads", payload.id) / "data", self._key(payload.id)
         for index in range(offset // CHUNK_BYTES, -(-end // CHUNK_BYTES)):
-            start = index * CHUNK_BYTES
-            chunk = memoryview(self.read_chunk(payload, index))
-            first, last = max(start, offset), min(start + len(chunk), end)
-            target[first - offset : last - offset] = chunk[first - start : last - start]
+            start, length = index * CHUNK_BYTES, chunk_length(payload, index)
+            first, last = max(start, offset), min(start + length, end)
+            part, chunk = target[first - offset : last - offset], at_hand(payload.id, index)
+            if chunk is not None or len(part) < length:
+                whole = memoryview(self.read_chunk(payload, index) if chunk is None else chunk)
+                part[:] = whole[first - start : last - start]
+                continue
+            with self._opening(payload.id, index):
+                places.read_chunk_into(data, key, payload.id, index, part)
 
     def read(self, payload: PayloadDescriptor, offset: int, length: int) -> bytes:
         """Return bytes of a stored payload, fewer at its end; errors as `read_chunk`."""
@@ -239,14 +250,10 @@ class PayloadFiles:
         if offset >= end:
             return b""
         first, last = offset // CHUNK_BYTES, (end - 1) // CHUNK_BYTES
-        if first == last:
-            start = first * CHUNK_BYTES
-            return self.read_chunk(payload, first)[offset - start : end - start]
-        joined = bytearray()
-        for index in range(first, last + 1):
-            start = index * CHUNK_BYTES
-            joined += memoryview(self.read_chunk(payload, index))[max(offset - start, 0) : end - start]
-        return bytes(joined)
+        parts = [memoryview(self.read_chunk(payload, index)) for index in range(first, last + 1)]
+        parts[-1] = parts[-1][: end - last * CHUNK_BYTES]
+        parts[0] = parts[0][offset - first * CHUNK_BYTES :]
+        return b"".join(parts)
 
     def hashes(self, payload_id: Digest) -> bytes:
         """Return the chunk hashes of a stored payload, 32 bytes each; errors as `read_chunk`."""
@@ -277,6 +284,14 @@ class PayloadFiles:
         """Drop a staged payload."""
         with typed("discarding a staged payload"):
             self._drop("staging", payload_id)
+
+    @contextmanager
+    def _opening(self, payload_id: Digest, index: int) -> Iterator[None]:
+        try:
+            with self._wanted(payload_id, "stored", "reading a chunk"):
+                yield
+        except BrokenSealError as error:
+            raise DamagedPayloadError(payload_id=payload_id, what=f"chunk {index}") from error
 
     @contextmanager
     def _wanted(self, payload_id: Digest, wanted: str, doing: str) -> Iterator[None]:
@@ -320,7 +335,7 @@ class PayloadFiles:
         held = (place / "data").stat().st_size
         for index in range(payload.chunk_count):
             expected = known[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
-            if expected == _UNKNOWN or index * _PLACE_BYTES >= held:
+            if expected == _UNKNOWN or index * PLACE_BYTES >= held:
                 continue
             with suppress(DamagedPayloadError):
                 chunk = self.read_chunk(payload, index, staged=True)
@@ -364,32 +379,8 @@ class PayloadFiles:
                 path.unlink()
 
 
-def chunk_length(payload: PayloadDescriptor, index: int) -> int:
-    """Return how many bytes chunk number `index` has; 0 when there is no such chunk."""
-    return max(0, min(CHUNK_BYTES, payload.size - index * CHUNK_BYTES)) if index >= 0 else 0
-
-
-def hashes_lead_to(payload: PayloadDescriptor, hashes: bytes) -> bool:
-    """Tell whether these chunk hashes, 32 bytes each, are the payload's."""
-    if len(hashes) != payload.chunk_count * DIGEST_BYTES:
-        return False
-    leaves = [hashes[start : start + DIGEST_BYTES] for start in range(0, len(hashes), DIGEST_BYTES)]
-    return root_of_hashes(leaves) == payload.root
-
-
 def _read_card(path: Path) -> Card | None:
     try:
         return decode(path.read_bytes(), Card, bytes_max=CARD_BYTES_MAX)
     except (CodecError, FileNotFoundError):
         return None
-
-
-def require_root(payload: PayloadDescriptor, hashes: bytes) -> None:
-    """Check that chunk hashes are the payload's.
-
-    Raises:
-        RootMismatchError: they are not.
-    """
-    if not hashes_lead_to(payload, hashes):
-        reason = f"{len(hashes) // DIGEST_BYTES} chunk hashes do not lead to the root over {payload.chunk_count} chunks"
-        raise RootMismatchError(payload_id=payload.id, reason=reason)

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -28,7 +29,7 @@ from node.payloads.errors import (
 from node.payloads.pull import Pull
 from node.payloads.pushing import missing_to_bytes
 from node.payloads.store import PayloadStore
-from node.transport import PeerKey
+from node.transport import LaneRefusedError, PeerKey
 
 _log: Final = structlog.get_logger("node.payloads")
 
@@ -37,6 +38,9 @@ BODY_S_MAX: Final = 30.0
 
 _HASHES: Final = r"/peer/payloads/{id:[0-9a-f]{64}}/hashes"
 _CHUNK: Final = r"/peer/payloads/{id:[0-9a-f]{64}}/chunks/{index:\d{1,5}}"
+_WANTED: Final = re.compile(r"/peer/payloads/(?P<id>[0-9a-f]{64})/(?:hashes|chunks/(?P<index>\d{1,5}))")
+_FOR_VALIDATORS: Final = "updates and models are for validators; a guest gets blocks"
+_NO_SUCH_CHUNK: Final = "the payload has no such chunk"
 
 
 class PayloadServer:
@@ -58,6 +62,29 @@ class PayloadServer:
             web.put(_CHUNK, self._put_chunk),
         ]
 
+    def answer(self, peer: int, path: str) -> bytes:
+        """Return what the first two routes give; blocks, for the threads of the lane.
+
+        Raises:
+            LaneRefusedError: there is no such thing for this peer.
+        """
+        if not self._is_validator(peer):
+            raise LaneRefusedError(403, _FOR_VALIDATORS)
+        wanted = _WANTED.fullmatch(path)
+        if wanted is None:
+            raise LaneRefusedError(404, "there is no such route in the lane")
+        payload_id, index = Digest(bytes.fromhex(wanted["id"])), wanted["index"]
+        try:
+            found = (
+                self._store.chunk_blocking(payload_id, int(index)) if index else self._store.hashes_blocking(payload_id)
+            )
+        except PayloadError as error:
+            refused = _answer(error)
+            raise LaneRefusedError(refused.status, refused.text or "") from error
+        if not found:
+            raise LaneRefusedError(404, _NO_SUCH_CHUNK)
+        return found
+
     async def _get_hashes(self, request: web.Request) -> web.Response:
         self._require_validator(request)
         try:
@@ -72,7 +99,7 @@ class PayloadServer:
         except PayloadError as error:
             raise _answer(error) from error
         if not chunk:
-            raise web.HTTPNotFound(text="the payload has no such chunk")
+            raise web.HTTPNotFound(text=_NO_SUCH_CHUNK)
         return web.Response(body=chunk)
 
     async def _put_hashes(self, request: web.Request) -> web.Response:
@@ -95,7 +122,7 @@ class PayloadServer:
 
     def _require_validator(self, request: web.Request) -> None:
         if not self._is_validator(request[PeerKey]):
-            raise web.HTTPForbidden(text="updates and models are for validators; a guest gets blocks")
+            raise web.HTTPForbidden(text=_FOR_VALIDATORS)
 
     def _require_pull(self, request: web.Request) -> Pull:
         self._require_validator(request)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
@@ -17,8 +16,11 @@ from weakref import WeakValueDictionary
 from ledger.digest import Digest
 from ledger.payload import CHUNK_BYTES, PayloadDescriptor, Verdict, chunks_of, describe
 from node.background import background_threads
-from node.payloads.errors import IncompletePayloadError, PayloadError, QuotaError, UnknownPayloadError
+from node.memory import give_back
+from node.payloads.errors import IncompletePayloadError, PayloadError, UnknownPayloadError
 from node.payloads.files import Card, Inventory, PayloadFiles, Scan
+from node.payloads.quota import StoreUsage, needed_bytes, require_space, used_bytes
+from node.payloads.recent import RecentChunks
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,31 +29,22 @@ THREADS: Final = 2
 CHUNKS_REMEMBERED_MAX: Final = 8
 """Chunks kept in memory after they were read: all peers fetch the same ones at about the same time."""
 
-OVERHEAD_BYTES: Final = 16 << 10
-"""What a payload counts beside its size, so that quotas also bound how many there are."""
-
 OWN: Final = ""
 """Owner of what this node itself made or was handed by its own clients."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreUsage:
-    """How full a store is."""
-
-    stored: int
-    """Payloads that are whole."""
-
-    staged: int
-    used_bytes: int
-    """Stored and reserved."""
-
-    bytes_max: int
 
 
 class PayloadStore:
     """A directory of payloads with quotas."""
 
-    def __init__(self, files: PayloadFiles, inventory: Inventory, *, bytes_max: int, owner_bytes_max: int) -> None:
+    def __init__(
+        self,
+        files: PayloadFiles,
+        inventory: Inventory,
+        *,
+        bytes_max: int,
+        owner_bytes_max: int,
+        recent_bytes_max: int = 0,
+    ) -> None:
         self.files: Final = files
         """For worker threads and processes: `files.read(descriptor, offset, length)` blocks and needs no loop."""
 
@@ -63,18 +56,22 @@ class PayloadStore:
         self._adding: Final[dict[Digest, asyncio.Future[None]]] = {}
         self._locks: Final[WeakValueDictionary[Digest, asyncio.Lock]] = WeakValueDictionary()
         self._reads: Final[dict[tuple[Digest, int], asyncio.Future[bytes]]] = {}
+        self._recent: Final = RecentChunks(recent_bytes_max, give_back)
         self._bytes_max: Final = bytes_max
         self._owner_bytes_max: Final = owner_bytes_max
         self._threads: Final = background_threads(THREADS, "payloads")
 
     @classmethod
-    async def open(cls, path: Path, *, bytes_max: int, owner_bytes_max: int | None = None) -> PayloadStore:
+    async def open(
+        cls, path: Path, *, bytes_max: int, owner_bytes_max: int | None = None, recent_bytes_max: int = 0
+    ) -> PayloadStore:
         """Open or create a store; what a crash left half received can be gone on with.
 
         Args:
             path: its directory.
             bytes_max: all payloads together.
             owner_bytes_max: those of one other validator together; `bytes_max` by default.
+            recent_bytes_max: memory for chunks that have just come.
 
         Raises:
             StorageError: the directory cannot be used.
@@ -82,10 +79,11 @@ class PayloadStore:
         files = PayloadFiles(path)
         inventory = await asyncio.to_thread(files.open)
         limit = owner_bytes_max if owner_bytes_max is not None else bytes_max
-        return cls(files, inventory, bytes_max=bytes_max, owner_bytes_max=limit)
+        return cls(files, inventory, bytes_max=bytes_max, owner_bytes_max=limit, recent_bytes_max=recent_bytes_max)
 
     async def close(self) -> None:
         """Let running file work end."""
+        self._recent.close()
         await asyncio.to_thread(self._threads.shutdown)
 
     def has(self, payload_id: Digest) -> bool:
@@ -122,7 +120,12 @@ class PayloadStore:
 
     def usage(self) -> StoreUsage:
         """Return how full the store is."""
-        return StoreUsage(len(self._stored), len(self._staged), self._used(lambda _: True), self._bytes_max)
+        return StoreUsage(
+            len(self._stored),
+            len(self._staged),
+            used_bytes([*self._stored.values(), *self._staged.values()]),
+            self._bytes_max,
+        )
 
     async def stage(self, descriptor: PayloadDescriptor, *, owner: str = OWN, hashes: bytes = b"") -> None:
         """Reserve space and begin, or go on with, receiving a payload; nothing happens if it is stored.
@@ -166,8 +169,14 @@ class PayloadStore:
         present = self._scan(payload_id).present
         return [index for index in range(self._staged[payload_id].payload.chunk_count) if index not in present]
 
-    async def write_chunk(self, payload_id: Digest, index: int, chunk: bytes) -> None:
+    async def write_chunk(self, payload_id: Digest, index: int, chunk: bytes, hashed: Digest | None = None) -> None:
         """Write one chunk of a staged payload; again, or when it is stored, is no error.
+
+        Args:
+            payload_id: whose chunk.
+            index: its number.
+            chunk: its bytes.
+            hashed: its leaf hash, when it was just computed from these very bytes.
 
         Raises:
             UnknownPayloadError: it was not staged.
@@ -180,8 +189,11 @@ class PayloadStore:
             scan, payload = self._scan(payload_id), self._staged[payload_id].payload
             if scan.verified and index in scan.present:
                 return
-            on_grid = await self._in_thread(self.files.write, payload, index, chunk, verify=scan.verified)
+            on_grid = await self._in_thread(
+                self.files.write, payload, index, chunk, verify=scan.verified, hashed=hashed
+            )
             scan.present[index] = on_grid
+            self._recent.keep(payload_id, index, chunk)
 
     async def receive(self, payload_id: Digest, first_chunk: int, stream: AsyncIterable[bytes]) -> None:
         """Write a stream of bytes that begins with chunk number `first_chunk`; errors as `write_chunk`.
@@ -274,6 +286,9 @@ class PayloadStore:
         descriptor = self.descriptor(payload_id)
         if not 0 <= index < descriptor.chunk_count:
             return b""
+        recent = self._recent.get(payload_id, index)
+        if recent is not None:
+            return recent
         place = (payload_id, index)
         reading = self._reads.get(place)
         if reading is None:
@@ -291,14 +306,26 @@ class PayloadStore:
         """Return bytes of a stored payload (the salt is 0..31), fewer at its end; errors as `read_chunk`."""
         return await self._in_thread(self.files.read, self.descriptor(payload_id), offset, length)
 
-    def read_blocking(self, payload_id: Digest, offset: int, length: int) -> bytes:
-        """As `read`, for worker threads."""
-        return self.files.read(self.descriptor(payload_id), offset, length)
+    def read_into_blocking(self, descriptor: PayloadDescriptor, offset: int, target: memoryview) -> None:
+        """Fill `target` with bytes of a stored payload from `offset` on; for worker threads."""
+        self.files.read_into(descriptor, offset, target, self._recent.get)
+
+    def chunk_blocking(self, payload_id: Digest, index: int) -> bytes:
+        """As `read_chunk`, for worker threads."""
+        descriptor = self.descriptor(payload_id)
+        if not 0 <= index < descriptor.chunk_count:
+            return b""
+        recent = self._recent.get(payload_id, index)
+        return self.files.read_chunk(descriptor, index) if recent is None else recent
+
+    def hashes_blocking(self, payload_id: Digest) -> bytes:
+        """As `hashes`, for worker threads."""
+        self._card(payload_id)
+        return self.files.hashes(payload_id)
 
     async def hashes(self, payload_id: Digest) -> bytes:
         """Return the chunk hashes of a stored payload, 32 bytes each; errors as `read_chunk`."""
-        self._card(payload_id)
-        return await self._in_thread(self.files.hashes, payload_id)
+        return await self._in_thread(self.hashes_blocking, payload_id)
 
     async def delete(self, payload_id: Digest) -> None:
         """Erase a payload for good, stored or staged: its key first, then its bytes. Unknown is no error.
@@ -325,9 +352,11 @@ class PayloadStore:
             on_grid = [scan.present[index] for index in range(card.payload.chunk_count)]
             try:
                 final = await self._in_thread(self.files.finish, card, on_grid)
-            finally:
+            except BaseException:
                 if not self.files.is_staged(payload_id):
                     self._forget(payload_id)
+                raise
+            del self._staged[payload_id], self._scans[payload_id]
             self._stored[payload_id] = final
             return final.verdict
 
@@ -341,6 +370,7 @@ class PayloadStore:
     def _forget(self, payload_id: Digest) -> None:
         for place in [place for place in self._reads if place[0] == payload_id]:
             del self._reads[place]
+        self._recent.forget(payload_id)
         self._stored.pop(payload_id, None)
         self._staged.pop(payload_id, None)
         self._scans.pop(payload_id, None)
@@ -360,18 +390,11 @@ class PayloadStore:
     def _verifies(self, payload_id: Digest) -> bool:
         return self._scans[payload_id].verified
 
-    def _used(self, which: Callable[[Card], bool]) -> int:
-        cards = [*self._stored.values(), *self._staged.values()]
-        return sum(card.payload.size + OVERHEAD_BYTES for card in cards if which(card))
-
     def _require_space(self, descriptor: PayloadDescriptor, owner: str) -> None:
-        needed = descriptor.size + OVERHEAD_BYTES
-        free = self._bytes_max - self._used(lambda _: True)
-        if needed > free:
-            raise QuotaError(whose="all payloads", needed=needed, free=free)
-        free = self._owner_bytes_max - self._used(lambda card: card.owner == owner)
-        if owner != OWN and needed > free:
-            raise QuotaError(whose=owner, needed=needed, free=free)
+        needed, cards = needed_bytes(descriptor), [*self._stored.values(), *self._staged.values()]
+        require_space("all payloads", needed, self._bytes_max, cards)
+        if owner != OWN:
+            require_space(owner, needed, self._owner_bytes_max, [card for card in cards if card.owner == owner])
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*args, **kwargs))

@@ -3,7 +3,7 @@
 `Transport` (mesh) keeps a link to every validator: a WebSocket after a handshake (handshake, link), dialed (dialer,
 client) or accepted (port). What waits for a peer is bounded (outbox), what a peer may cost as well (budget). Frames for
 validators without a link go through others (relay). Payload chunks and blocks are served on the same port over separate
-connections (bulk).
+connections (bulk), chunks by threads (lane).
 """
 
 from node.transport.budget import Worth
@@ -14,6 +14,7 @@ from node.transport.errors import (
     PeerUnreachableError,
     TransportError,
 )
+from node.transport.lane import LaneRefusedError
 from node.transport.links import Links
 from node.transport.mesh import Transport
 from node.transport.peers import PeerKey, PeerStatus, TransportLimits
@@ -21,6 +22,7 @@ from node.transport.peers import PeerKey, PeerStatus, TransportLimits
 __all__ = [
     "GarbageFrameError",
     "HandshakeRefusedError",
+    "LaneRefusedError",
     "Links",
     "PeerKey",
     "PeerRefusedError",

@@ -11,6 +11,7 @@ from ledger.validators import Validator
 from node.tls import PeerKeyError, TransportIdentity, peer_key
 from node.transport.bulk_client import BulkClient
 from node.transport.frames import MESSAGE_BYTES_MAX
+from node.transport.lane import LANE, LANE_PATHS
 from node.transport.link import CLOSE_MS_MAX
 from node.transport.peers import TransportLimits
 
@@ -18,7 +19,7 @@ FRAMES_PATH: Final = "/peer/frames"
 
 
 class PeerClient:
-    """A TLS context that pins one validator's key, and two pools of connections: for frames and for bulk."""
+    """A TLS context that pins one validator's key, and pools of connections: for frames, bulk and the lane."""
 
     def __init__(self, identity: TransportIdentity, validator: Validator, limits: TransportLimits) -> None:
         self.validator = validator
@@ -29,6 +30,9 @@ class PeerClient:
             timeout=aiohttp.ClientTimeout(total=None),
         )
         self._bulk: Final = BulkClient(context, validator.name, validator.transport_key, limits)
+        lane = identity.client_context([validator.transport_key])
+        lane.set_alpn_protocols([LANE])
+        self._lane: Final = BulkClient(lane, validator.name, validator.transport_key, limits)
 
     async def open_frames(self, address: str) -> aiohttp.ClientWebSocketResponse:
         """Connect for frames; whoever answers holds the validator's key.
@@ -63,9 +67,10 @@ class PeerClient:
             PeerUnreachableError: no connection, or it broke off.
             PeerRefusedError: another status, or a body of more than `bytes_max`.
         """
-        return await self._bulk.request(method, address, path, bytes_max=bytes_max, body=body)
+        bulk = self._lane if method == "GET" and path.startswith(LANE_PATHS) else self._bulk
+        return await bulk.request(method, address, path, bytes_max=bytes_max, body=body)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._frames.close()
-        await self._bulk.close()
+        await asyncio.gather(self._bulk.close(), self._lane.close())

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from node.transport.lane import Answer
 from node.transport.peers import PeerStatus
 from node.wire import Channel
 
@@ -26,8 +27,8 @@ class Links(Protocol):
         """Tell whether a validator has opened a connection to this node since it started."""
         ...
 
-    def add_routes(self, routes: Iterable[web.RouteDef]) -> None:
-        """Serve bulk, before anything runs."""
+    def add_routes(self, routes: Iterable[web.RouteDef], lane: Answer | None = None) -> None:
+        """Serve bulk, before anything runs; some of it may be served in threads as well, by `lane`."""
         ...
 
     def broadcast(self, channel: Channel, data: bytes) -> None:

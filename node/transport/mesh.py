@@ -26,6 +26,7 @@ from node.transport.dialer import Dialer
 from node.transport.errors import GarbageFrameError, PeerUnreachableError
 from node.transport.frames import EVERYBODY, Frame, Kind
 from node.transport.handshake import Hello, hello
+from node.transport.lane import Answer
 from node.transport.link import Link
 from node.transport.peers import PeerStatus, TransportLimits
 from node.transport.port import Port
@@ -95,9 +96,9 @@ class Transport:
         self._running = False
         self._take_members(validators)
 
-    def add_routes(self, routes: Iterable[web.RouteDef]) -> None:
+    def add_routes(self, routes: Iterable[web.RouteDef], lane: Answer | None = None) -> None:
         """Serve bulk, before `start`: `web.get("/peer/blocks", handler)`; the handler reads `request[PeerKey]`."""
-        self._port.add_routes(routes)
+        self._port.add_routes(routes, lane)
 
     async def start(self) -> None:
         """Listen and dial.
@@ -135,6 +136,8 @@ class Transport:
     def send(self, peer: int, channel: Channel, data: bytes) -> None:
         """Queue a frame for one validator, through others when there is no direct link; lost when there is no way."""
         frames.require_size(data)
+        if peer >= len(self._members):
+            return
         key = self._members[peer].transport_key
         if key in self._links:
             self._links[key][0].send(channel, frames.direct(channel, data))
@@ -195,6 +198,8 @@ class Transport:
         return await self._request("PUT", peer, path, bytes_max, body)
 
     async def _request(self, method: str, peer: int, path: str, bytes_max: int, body: bytes) -> bytes:
+        if peer >= len(self._members):  # whoever asks one after the other has begun under a larger set
+            raise PeerUnreachableError(peer=f"validator {peer}", path=path, reason="it is no validator any more")
         member = self._members[peer]
         dialer, address = self._dialers.get(member.transport_key), self.address_of(member)
         if dialer is None or not address:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from ledger.identity import PublicKey
-from node.door import Door, DoorLimits
+from node.door import Connection, Door, DoorLimits
 from node.tls import TransportIdentity, peer_key, pin
 from node.transport.bulk import BulkGate
 from node.transport.client import FRAMES_PATH
 from node.transport.errors import HandshakeRefusedError
 from node.transport.frames import MESSAGE_BYTES_MAX
 from node.transport.handshake import shake_hands
+from node.transport.lane import Answer, Lane
 from node.transport.link import CLOSE_MS_MAX, Link
 from node.transport.peers import TransportLimits
 
@@ -44,11 +45,14 @@ class Port:
         self._runner: web.AppRunner | None = None
         self._door: Door | None = None
         self._gate: BulkGate | None = None
+        self._lane: Lane | None = None
+        self._lane_answer: Answer | None = None
 
-    def add_routes(self, routes: Iterable[web.RouteDef]) -> None:
-        """Serve these as well, from `open` on."""
+    def add_routes(self, routes: Iterable[web.RouteDef], lane: Answer | None) -> None:
+        """Serve these as well, from `open` on, and what `lane` answers in the lane."""
         assert self._runner is None, "routes are added before the transport starts"
         self._routes.extend(routes)
+        self._lane_answer = lane or self._lane_answer
 
     async def open(self, pinned: list[bytes]) -> None:
         """Listen.
@@ -62,6 +66,10 @@ class Port:
         self._context = self._identity.server_context(pinned)
         door = self._door = Door("peer", door_limits(limits), tls=self._context, whose=_whose)
         gate = self._gate = BulkGate(limits, self._mesh.index_of, door.busy)
+        if self._lane_answer is not None:
+            door.aside = self._lane = Lane(
+                self._context, limits, self._mesh.index_of, gate.callers.add, door.busy, self._lane_answer
+            )
         application = web.Application(middlewares=[gate.middleware], client_max_size=REQUEST_BYTES_MAX)
         application.add_routes(self._routes)
         self._runner = web.AppRunner(
@@ -95,6 +103,8 @@ class Port:
         """End every request."""
         if self._door is not None:
             await self._door.close()
+        if self._lane is not None:
+            await self._lane.close()
         if self._runner is not None:
             await self._runner.cleanup()
         if self._door is not None:
@@ -132,5 +142,5 @@ def door_limits(limits: TransportLimits) -> DoorLimits:
     )
 
 
-def _whose(transport: asyncio.Transport) -> bytes:
+def _whose(transport: Connection) -> bytes:
     return peer_key(transport.get_extra_info("ssl_object"))

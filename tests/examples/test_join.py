@@ -19,7 +19,7 @@ from genesis.keys import write_key
 from ledger.payload import SALT_BYTES
 from tests.node.single_node import TRAINER_KEYS, served, toy_task
 
-NEEDS = {"with_numpy": "numpy", "with_sklearn": "sklearn", "with_torch": "torch"}
+NEEDS = {"with_numpy": "numpy", "with_sklearn": "sklearn", "with_torch": "torch", "with_opacus": "opacus"}
 
 
 def schema(model: Model) -> ModelSchema:

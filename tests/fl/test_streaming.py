@@ -17,6 +17,7 @@ from fl.aggregators.aggregation import decide_by
 from fl.aggregators.streaming import FoundT, Measuring, Part, Shard, ShardWork, Streamed, Summing
 from fl.grid import WORD_MAX, model_to_bytes
 from fl.kernels import without_library
+from fl.optimisers import OptimiserSpec
 from fl.results import RoundInputs, closed_jobs, compute
 from fl.streaming import compute_streamed
 from ledger.payload import SALT_BYTES, describe
@@ -113,9 +114,12 @@ def test_a_word_out_of_range_in_any_shard_is_refused_with_its_row(rule: str) -> 
     assert caught.value.row == 5
 
 
+@pytest.mark.parametrize("optimiser", [None, OptimiserSpec("yogi/1", 20_000, 900, 990, 1_000)])
 @pytest.mark.parametrize("rule", [RuleSpec("trimmed-mean/1", 1, ("nnm/1",)), RuleSpec("krum/1", 0)])
-def test_a_streamed_round_gives_the_result_and_the_model_of_one_in_memory(rule: RuleSpec) -> None:
-    consortium = Consortium.begin(task_spec(rule=rule))
+def test_a_streamed_round_gives_the_result_and_the_model_of_one_in_memory(
+    rule: RuleSpec, optimiser: OptimiserSpec | None
+) -> None:
+    consortium = Consortium.begin(task_spec(rule=rule, optimiser=optimiser))
     rows = np.array([[100 * row - 7 * column for column in range(SCHEMA.size)] for row in range(4)], np.int16)
     for turn in range(2):
         consortium.fill_round(rows + turn)

@@ -10,13 +10,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from fl.optimisers import OptimiserSpec
 from fl.results import ComputedRound
 from foedus.audit import HistoryError, Report, audit, open_history
 from genesis.document import document_text
 from ledger.payload import describe
 from ledger.transaction import transaction_id
 from node.payloads import PayloadFiles
-from node.payloads.sealing import seal
+from node.payloads.sealing import ROOM_BYTES, seal
 from node.store import OtherChainError, Store, StoreError
 from tests.foedus.kept import change, copied, keep
 from tests.recorded import Recorded, document_of
@@ -206,7 +207,9 @@ def test_a_payload_sealed_anew_with_other_words_is_found(recorded: Recorded, dat
     """Whoever holds the node's keys can make its disk consistent again, but not with the chain."""
     identity, payload = list(recorded.payloads.items())[1]
     key = (data / "payloads" / "keys" / identity.hex()).read_bytes()
-    payload_file(recorded, data, 1).write_bytes(seal(key, identity, 0, flipped(payload, 40)))
+    payload_file(recorded, data, 1).write_bytes(
+        seal(key, identity, 0, flipped(payload, 40), memoryview(bytearray(ROOM_BYTES)))
+    )
     first = audited(data).found[0]
     assert (first.kind, first.height, first.index) == ("payload", 1, 1)
     assert "under root" in first.detail
@@ -288,3 +291,29 @@ def test_words_of_the_recorded_rounds_are_not_all_equal(recorded: Recorded) -> N
     """Else an aggregate could be right by accident."""
     models = [np.frombuffer(list(recorded.payloads.values())[5 * place + 4][32:], "<i4") for place in range(ROUNDS)]
     assert len({model.tobytes() for model in models}) == ROUNDS
+
+
+def test_what_an_optimiser_remembers_is_audited_with_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All validators sign a second model whose words are right and whose last variance is one off."""
+    from fl import results
+
+    document = document_of()
+    (task,) = document.learning.tasks
+    moved = msgspec.structs.replace(task, optimiser=OptimiserSpec("adam/1", 10_000, 900, 990, 1_000))
+    document = msgspec.structs.replace(document, learning=msgspec.structs.replace(document.learning, tasks=(moved,)))
+    history = Recorded(document)
+    history.learn(2)
+    report = audited(keep(history, tmp_path / "honest"))
+    assert (report.found, report.aggregates, report.aggregates_skipped) == ([], 2, 0)
+    honest = results.compute
+
+    def patched(*inputs: object) -> ComputedRound:
+        computed = honest(*inputs)  # type: ignore[arg-type]
+        payload = flipped(computed.model_payload, len(computed.model_payload) - 8)
+        return ComputedRound(msgspec.structs.replace(computed.result, model=describe(payload)), payload)
+
+    monkeypatch.setattr("tests.recorded.compute", patched)
+    history.learn()
+    monkeypatch.undo()
+    (difference,) = audited(keep(history, tmp_path / "lying")).found
+    assert (difference.kind, difference.height) == ("aggregate", 6)

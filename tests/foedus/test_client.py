@@ -9,10 +9,12 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 import foedus
+from fl.optimisers import OptimiserSpec
 from fl.records import EvaluationState
 from fl.state import evaluation_of, update_of
 from foedus import aio
@@ -50,6 +52,23 @@ async def test_two_trainers_take_a_task_from_zeros_to_its_end(node: Served) -> N
     seen, others = await asyncio.gather(train("alpha", 0.25), train("beta", 0.75))
 
     assert seen == others == [(1, 0, 0.0), (2, 1, 0.5), (3, 2, 1.0)]
+
+
+async def test_trainers_start_from_the_words_of_a_model_that_momentum_moves(tmp_path: Path) -> None:
+    """0.5, then 0.5 + 0.9 * 0.5 more; what is remembered stands behind the words and is not taken for them."""
+    task = msgspec.structs.replace(toy_task(), optimiser=OptimiserSpec("momentum/1", 1_000_000, 900))
+    seen: list[float] = []
+
+    async def train(node: Served, name: str) -> None:
+        async with aio.connect(node.url, key=TRAINER_KEYS[name], task="toy", genesis=node.node.genesis) as session:
+            async for current in session.rounds():
+                seen.append(float(current.model["weight"][1, 2]))
+                await current.submit(moved(current.model, 0.5), samples=10)
+
+    async with served(tmp_path, task) as node:
+        await asyncio.gather(train(node, "alpha"), train(node, "beta"))
+
+    assert sorted(seen) == pytest.approx([0.0, 0.0, 0.5, 0.5, 1.45, 1.45], abs=1e-6)
 
 
 async def test_a_script_without_asyncio_does_the_same(node: Served, tmp_path: Path) -> None:

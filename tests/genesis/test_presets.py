@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import get_args
 
+import msgspec
 import pytest
 
 from fl.aggregators import minimum_updates
 from fl.aggregators.spec import RuleId
+from fl.optimisers import OptimiserSpec
 from genesis.presets import PRESETS, RULES, UnknownRuleError, heart_task, rule_named
+from genesis.task_plans import InvalidTaskError, plan_of_task, plan_text, read_plan, task_of_plan
+
+OPTIMISER = OptimiserSpec("adam/1", 10_000, 900, 990, 1_000)
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -51,3 +56,13 @@ def test_every_rule_id_can_be_chosen_by_a_name() -> None:
 def test_an_unknown_rule_is_told_the_nearest() -> None:
     with pytest.raises(UnknownRuleError, match="did you mean median"):
         rule_named("medan", 1)
+
+
+def test_an_optimiser_that_a_person_writes_is_the_task_and_is_written_back() -> None:
+    said = plan_text(plan_of_task(msgspec.structs.replace(heart_task(("a", "b", "c", "d")), optimiser=OPTIMISER)))
+    plan = read_plan(said, source="here", is_json=False)
+
+    assert "[optimiser]" in said
+    assert task_of_plan(plan).optimiser == OPTIMISER
+    with pytest.raises(InvalidTaskError, match="momentum_permille"):
+        read_plan(said.replace("momentum_permille = 900", ""), source="here", is_json=False)

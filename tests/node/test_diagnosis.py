@@ -13,7 +13,7 @@ from ledger.fields import Height, View
 from node.clocks import clock_reasons, own_offset_ms
 from node.diagnosis import PATIENCE_MS, height_reasons, quorum_reasons, why_stuck
 from node.payloads import PayloadStore
-from node.payloads.store import StoreUsage
+from node.payloads.quota import StoreUsage
 from node.reason import REASONS, Reason
 from node.results import Progress
 from node.round_reasons import closed_rounds

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -86,7 +87,7 @@ async def test_a_fetch_goes_on_after_a_restart_with_what_was_fetched_before(tmp_
         for index in (0, 2):
             await half.write_chunk(descriptor.id, index, chunks[index])
         await half.close()
-        depots[0].store.read_chunk = served = Counting(depots[0].store.read_chunk)  # type: ignore[method-assign]
+        depots[0].store.chunk_blocking = served = Counting(depots[0].store.chunk_blocking)  # type: ignore[method-assign]
         depots[1] = Depot(1, tmp_path / "1", depots[0].members)
         await depots[1].start()
         know_each_other(depots)
@@ -101,12 +102,13 @@ async def test_a_source_that_dies_in_mid_transfer_is_replaced_without_a_restart(
         origin, holder, fetcher = depots[0], depots[1], depots[2]
         descriptor = await origin.store.add(payload)
         await holder.store.add(payload)
-        origin.store.read_chunk = dying = Counting(origin.store.read_chunk, stop_after=3)  # type: ignore[method-assign]
-        holder.store.read_chunk = held = Held(holder.store.read_chunk)  # type: ignore[method-assign]
+        origin.store.chunk_blocking = dying = Counting(origin.store.chunk_blocking, stop_after=3)  # type: ignore[method-assign]
+        holder.store.chunk_blocking = held = Held(holder.store.chunk_blocking)  # type: ignore[method-assign]
         fetching = asyncio.create_task(fetcher.exchange.obtain(descriptor))
         pull = (await spawned(fetcher, descriptor.id)).sources
         pull.note_holder("v0")
-        await asyncio.wait_for(dying.stopped.wait(), 10)
+        assert await asyncio.to_thread(dying.stopped.wait, 10)
+        dying.dead.set()
         await origin.site.transport.stop()
         held.release.set()
 
@@ -121,7 +123,7 @@ async def test_a_source_that_corrupts_a_chunk_is_found_out_and_not_asked_again(t
         liar, honest, fetcher = depots[0], depots[1], depots[3]
         descriptor = await liar.store.add(payload)
         await honest.store.add(payload)
-        liar.store.read_chunk = lies = Corrupting(liar.store.read_chunk)  # type: ignore[method-assign]
+        liar.store.chunk_blocking = lies = Corrupting(liar.store.chunk_blocking)  # type: ignore[method-assign]
         with capture_logs() as logs:
             fetching = asyncio.create_task(fetcher.exchange.obtain(descriptor))
             (await spawned(fetcher, descriptor.id)).sources.note_holder("v0")
@@ -135,19 +137,22 @@ async def test_a_source_that_corrupts_a_chunk_is_found_out_and_not_asked_again(t
 
 async def test_chunk_hashes_that_do_not_lead_to_the_root_are_fetched_elsewhere(tmp_path: Path) -> None:
     payload = make_payload(2)
+    told: list[Digest] = []
 
-    async def other_hashes(_: Digest) -> bytes:
+    def other_hashes(payload_id: Digest) -> bytes:
+        told.append(payload_id)
         return bytes(64)
 
     async with consortium(4, tmp_path) as depots:
         descriptor = await depots[0].store.add(payload)
         await depots[1].store.add(payload)
-        depots[0].store.hashes = other_hashes  # type: ignore[method-assign, assignment]
+        depots[0].store.hashes_blocking = other_hashes  # type: ignore[method-assign]
         fetching = asyncio.create_task(depots[3].exchange.obtain(descriptor))
         (await spawned(depots[3], descriptor.id)).sources.note_holder("v0")
         async with asyncio.timeout(10):
             await fetching
 
+        assert told
         assert depots[3].store.has(descriptor.id)
 
 
@@ -407,25 +412,27 @@ async def alone_running(depot: Depot) -> AsyncIterator[None]:
         await depot.stop()
 
 
-Read = Callable[[Digest, int], Awaitable[bytes]]
+Read = Callable[[Digest, int], bytes]
 
 
 class Counting:
-    """Reads chunks, notes which, and never answers again after some."""
+    """Reads chunks, notes which, and after some reads none any more: its node dies when it is told to."""
 
     def __init__(self, read: Read, *, stop_after: int = 1_000) -> None:
         self.read = read
         self.left = stop_after
         self.indices: list[int] = []
-        self.stopped = asyncio.Event()
+        self.stopped = threading.Event()
+        self.dead = threading.Event()
 
-    async def __call__(self, payload_id: Digest, index: int) -> bytes:
+    def __call__(self, payload_id: Digest, index: int) -> bytes:
         if not self.left:
             self.stopped.set()
-            await asyncio.Event().wait()
+            self.dead.wait()
+            raise ConnectionAbortedError
         self.left -= 1
         self.indices.append(index)
-        return await self.read(payload_id, index)
+        return self.read(payload_id, index)
 
 
 class Held:
@@ -433,11 +440,11 @@ class Held:
 
     def __init__(self, read: Read) -> None:
         self.read = read
-        self.release = asyncio.Event()
+        self.release = threading.Event()
 
-    async def __call__(self, payload_id: Digest, index: int) -> bytes:
-        await self.release.wait()
-        return await self.read(payload_id, index)
+    def __call__(self, payload_id: Digest, index: int) -> bytes:
+        self.release.wait()
+        return self.read(payload_id, index)
 
 
 class Corrupting:
@@ -447,7 +454,7 @@ class Corrupting:
         self.read = read
         self.told = 0
 
-    async def __call__(self, payload_id: Digest, index: int) -> bytes:
+    def __call__(self, payload_id: Digest, index: int) -> bytes:
         self.told += 1
-        chunk = await self.read(payload_id, index)
+        chunk = self.read(payload_id, index)
         return bytes([chunk[0] ^ 1]) + chunk[1:]

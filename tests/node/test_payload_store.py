@@ -27,8 +27,9 @@ from node.payloads import (
     StorageError,
     UnknownPayloadError,
 )
-from node.payloads.sealing import SEAL_BYTES, BrokenSealError, new_key, seal, unseal
-from node.payloads.store import CHUNKS_REMEMBERED_MAX, OVERHEAD_BYTES
+from node.payloads.quota import needed_bytes
+from node.payloads.sealing import PLACE_BYTES, ROOM_BYTES, BrokenSealError, new_key, seal, unseal, unseal_into
+from node.payloads.store import CHUNKS_REMEMBERED_MAX
 from tests.node.depots import make_payload
 
 QUOTA = 64 << 20
@@ -58,7 +59,6 @@ async def test_what_is_added_can_be_read_in_any_piece(store: PayloadStore) -> No
     assert await store.read(ID, 0, len(PAYLOAD)) == PAYLOAD
     assert await store.read(ID, CHUNK_BYTES - 5, 10) == PAYLOAD[CHUNK_BYTES - 5 : CHUNK_BYTES + 5]
     assert await store.read(ID, len(PAYLOAD) - 3, 100) == PAYLOAD[-3:]
-    assert store.read_blocking(ID, 40, 2) == PAYLOAD[40:42]
     assert [await store.read_chunk(ID, index) for index in range(4)] == [*CHUNKS, b""]
     assert await store.hashes(ID) == HASHES
 
@@ -222,7 +222,7 @@ async def test_a_chunk_that_a_power_cut_tore_counts_as_missing(store: PayloadSto
         await store.write_chunk(ID, index, chunk)
     data = store.files.path / "staging" / ID.hex() / "data"
     with data.open("r+b") as file:
-        file.seek(CHUNK_BYTES + SEAL_BYTES + 1000)
+        file.seek(PLACE_BYTES + 5000)
         file.write(bytes(4096))
 
     again = await reopened(store)
@@ -327,7 +327,7 @@ async def test_what_was_erased_may_be_wanted_again(store: PayloadStore) -> None:
 
 
 async def test_the_quota_counts_stored_and_reserved_bytes(tmp_path: Path) -> None:
-    store = await PayloadStore.open(tmp_path, bytes_max=2 * (len(PAYLOAD) + OVERHEAD_BYTES))
+    store = await PayloadStore.open(tmp_path, bytes_max=2 * needed_bytes(DESCRIPTOR))
     await store.add(PAYLOAD)
     await store.stage(describe(make_payload(2.5, seed=2)))
 
@@ -395,7 +395,7 @@ async def test_a_changed_byte_on_disk_is_found_when_it_is_read(store: PayloadSto
     await store.add(PAYLOAD)
     data = store.files.path / "payloads" / ID.hex() / "data"
     content = bytearray(data.read_bytes())
-    content[SEAL_BYTES + CHUNK_BYTES + 500] ^= 1
+    content[PLACE_BYTES + 5000] ^= 1
     data.write_bytes(content)
 
     with pytest.raises(DamagedPayloadError, match="chunk 1"):
@@ -452,9 +452,45 @@ def test_files_need_no_store_to_be_read(tmp_path: Path) -> None:
 
 def test_a_sealed_chunk_opens_only_at_its_place_with_its_key() -> None:
     key, other = new_key(), new_key()
-    sealed = seal(key, ID, 3, b"chunk")
+    room = memoryview(bytearray(ROOM_BYTES))
+    sealed = bytes(seal(key, ID, 3, b"chunk", room))
+    target = memoryview(bytearray(5))
 
-    assert unseal(key, ID, 3, sealed) == b"chunk"
+    assert b"chunk" not in sealed
+    assert unseal(key, ID, 3, room, 5) == b"chunk"
+    unseal_into(key, ID, 3, room, target)
+    assert bytes(target) == b"chunk"
     for wrong in ((other, ID, 3), (key, DESCRIPTOR.root, 3), (key, ID, 4)):
         with pytest.raises(BrokenSealError):
-            unseal(*wrong, sealed)
+            unseal(*wrong, room, 5)
+        with pytest.raises(BrokenSealError):
+            unseal_into(*wrong, room, target)
+
+
+def test_what_stood_in_the_memory_before_does_not_reach_the_disk() -> None:
+    room = memoryview(bytearray(b"secret--" * (ROOM_BYTES // 8)))
+
+    assert b"secret" not in bytes(seal(new_key(), ID, 0, b"chunk", room))
+
+
+async def test_a_file_system_that_has_only_a_page_cache_keeps_the_same_bytes(
+    store: PayloadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses O_DIRECT; what others wrote past the cache is read there, and the other way round."""
+    opened = os.open
+    refused: list[int] = []
+
+    def refusing(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            refused.append(flags)
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return opened(path, flags, mode)
+
+    early = await store.add(make_payload(0.5))
+    monkeypatch.setattr(os, "open", refusing)
+    assert await store.add(PAYLOAD) == DESCRIPTOR
+    assert await store.read(early.id, 0, early.size) == make_payload(0.5)
+    monkeypatch.undo()
+
+    assert refused
+    assert await store.read(ID, 0, len(PAYLOAD)) == PAYLOAD

@@ -216,6 +216,54 @@ def next_model(model: list[int], outcome: Outcome, tensors: Sequence[Tensor]) ->
     return cut, sum(a != b for a, b in zip(exact, cut, strict=True))
 
 
+@dataclass(frozen=True)
+class Optimiser:
+    """Section 14.7's parameters."""
+
+    name: str
+    rate: int
+    b1: int
+    b2: int
+    floor: int
+
+
+def on_grid(micros: int, x: int) -> int:
+    words: int = micros * 2 ** max(24 - x, 0) // (10**6 * 2 ** max(x - 24, 0))
+    return words
+
+
+def optimised(
+    optimiser: Optimiser,
+    model: list[int],
+    memory: list[int],
+    squares: list[int],
+    outcome: Outcome,
+    tensors: Sequence[Tensor],
+) -> tuple[list[int], list[int], list[int], int]:
+    """Return the new words, M' and V' (section 14.7), and how many words were cut off."""
+    places = [t for t in tensors for _ in range(t.size)]
+    new, kept, grown, cut = [], [], [], 0
+    for m, old, v, a, t in zip(model, memory, squares, outcome.numerator, places, strict=True):
+        s = t.e - t.x + 11
+        u = half_even(a * 2 ** max(s, 0), outcome.denominator * 2 ** max(-s, 0))
+        if optimiser.name == "momentum/1":
+            mean = min(max(half_even(1000 * u + optimiser.b1 * old, 1000), -(2**31)), 2**31 - 1)
+            word = half_even(m * 10**6 + optimiser.rate * mean, 10**6)
+        else:
+            u = min(max(u, -(2**26) + 1), 2**26 - 1)
+            mean = half_even(optimiser.b1 * old + (1000 - optimiser.b1) * u, 1000)
+            sign = (u * u > v) - (u * u < v)
+            growth = u * u - v if optimiser.name == "adam/1" else u * u * sign
+            v = half_even(1000 * v + (1000 - optimiser.b2) * growth, 1000)  # noqa: PLW2901 - V becomes V'
+            below = isqrt(v) + max(1, on_grid(optimiser.floor, t.x))
+            word = half_even(m * below + on_grid(optimiser.rate, t.x) * mean, below)
+        new.append(min(max(word, -(2**31)), 2**31 - 1))
+        cut += new[-1] != word
+        kept.append(mean)
+        grown.append(v)
+    return new, kept, grown, cut
+
+
 def next_exponents(peaks: Sequence[int], tensors: Sequence[Tensor]) -> list[int]:
     """Return the next round's e_t."""
     moved = [t.e + (peak >= 4096) - (0 < peak < 1024) for t, peak in zip(tensors, peaks, strict=True)]

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from math import isqrt, prod
 
 from tests.project import protocol_arithmetic as arithmetic
+from tests.project import protocol_budgets as budgets
 from tests.project import protocol_evidence as evidence
 from tests.project import protocol_learning as learning
 from tests.project import protocol_membership as membership
+from tests.project import protocol_occasions as occasions
 from tests.project.protocol_learning import Book, Refusal, State, number, rule_of, words_of
 from tests.project.protocol_reader import (
     block_id,
@@ -39,6 +41,8 @@ PAYLOADS = {
     "validator.attest": "SyncAttestation",
     "validator.rotate": "KeyRotation",
     "evidence": "EvidenceReport",
+    "site.declare": "SiteDeclaration",
+    "budget.tighten": "TightenBudget",
 }
 
 
@@ -100,6 +104,10 @@ def carry_out(book: Book, transaction: Rec, identity: bytes) -> None:
             membership.approve(book, who, payload)
         case "validator.rotate":
             membership.rotate(book, who, payload)
+        case "site.declare" | "budget.tighten":
+            fault = (occasions.declare if kind == "site.declare" else budgets.tighten)(book, who, payload)
+            if fault is not None:
+                raise Refusal(*fault)
         case _:
             evidence.report(book, payload, identity)
 
@@ -226,13 +234,13 @@ def recompute(state: State, name: str, count: int, payloads: Mapping[bytes, byte
     words = words_of(spec.rec("schema"))
     rows = [_words(payloads[payload_id(update.rec("payload"))], "h", words) for update in updates]
     held = model.fields["payload"]
-    start = _words(payloads[payload_id(held)], "i", words) if isinstance(held, Rec) else [0] * words
+    memory = Memory.of(spec, payloads[payload_id(held)] if isinstance(held, Rec) else b"", words)
     clip = arithmetic.clip_units(spec.number("clip_norm_micros"), min(exponents))
     samples = [update.number("samples") for update in updates]
     rule, names = rule_of(spec), current.texts("participants")
     root = names.index(rule.root) if rule.root in names else None
     outcome = arithmetic.aggregate(rule, tensors, rows, samples, clip, seed=current.data("seed"), root=root)
-    new, saturated = arithmetic.next_model(start, outcome, tensors)
+    body, saturated = memory.moved(outcome, tensors)
     contributions: list[Value] = [
         make(
             "Contribution",
@@ -249,12 +257,47 @@ def recompute(state: State, name: str, count: int, payloads: Mapping[bytes, byte
         task=name,
         round=count,
         base_version=base,
-        model=descriptor(bytes(32) + struct.pack(f"<{words}i", *new)),
+        model=descriptor(bytes(32) + body),
         exponents=[*arithmetic.next_exponents(outcome.peaks, tensors)],
         peaks=[*outcome.peaks],
         saturated=saturated,
         contributions=contributions,
     )
+
+
+@dataclass
+class Memory:
+    """A model's words, and behind them what its optimiser remembers (sections 12 and 14.7)."""
+
+    optimiser: arithmetic.Optimiser | None
+    words: list[int]
+    means: list[int]
+    squares: list[int]
+
+    @classmethod
+    def of(cls, spec: Rec, payload: bytes, size: int) -> Memory:
+        """Read a payload; what is not there is 0."""
+        said = spec.fields["optimiser"]
+        optimiser = None
+        if isinstance(said, Rec):
+            names = ("rate_micros", "momentum_permille", "variance_permille", "floor_micros")
+            optimiser = arithmetic.Optimiser(said.text("optimiser"), *(said.number(name) for name in names))
+        whole = payload[32:].ljust(16 * size, b"\0")
+        words = list(struct.unpack(f"<{size}i", whole[: 4 * size]))
+        means = list(struct.unpack(f"<{size}i", whole[4 * size : 8 * size]))
+        return cls(optimiser, words, means, list(struct.unpack(f"<{size}q", whole[8 * size : 16 * size])))
+
+    def moved(self, outcome: arithmetic.Outcome, tensors: list[arithmetic.Tensor]) -> tuple[bytes, int]:
+        """Return the next body, and how many words were cut off."""
+        count = len(self.words)
+        if self.optimiser is None:
+            new, cut = arithmetic.next_model(self.words, outcome, tensors)
+            return struct.pack(f"<{count}i", *new), cut
+        new, means, squares, cut = arithmetic.optimised(
+            self.optimiser, self.words, self.means, self.squares, outcome, tensors
+        )
+        body = struct.pack(f"<{2 * count}i", *new, *means)
+        return body + (b"" if self.optimiser.name == "momentum/1" else struct.pack(f"<{count}q", *squares)), cut
 
 
 def descriptor(payload: bytes) -> Rec:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from math import prod
 
 from tests.project import protocol_arithmetic as arithmetic
+from tests.project import protocol_budgets as budgets
+from tests.project import protocol_occasions as occasions
 from tests.project.protocol_reader import digest, quorum, statement_fault
 from tests.project.protocol_records import Rec, Value, decode, encode, make
 
@@ -27,6 +29,10 @@ class Refusal(Exception):  # noqa: N818 - the page's word
 def need(holds: bool, code: str, detail: str) -> None:
     if not holds:
         raise Refusal(code, detail)
+
+
+def allowed(denial: str) -> None:
+    need(not denial, "policy.denied", denial)
 
 
 def number(value: int) -> bytes:
@@ -137,10 +143,26 @@ def sound_task(spec: Rec) -> None:
     need(names == sorted(set(names)), "task.unsound", "participants must be unique and ascending")
     detail = f"{rule.name} trusts {rule.root}, who is not among the participants"
     need(not (rule.root and names) or rule.root in names, "task.unsound", detail)
+    sound_optimiser(spec)
     initial, size = spec.fields["initial_model"], 32 + 4 * words_of(spec.rec("schema"))
     if isinstance(initial, Rec):
         detail = f"the initial model's payload must have {size} bytes, got {initial.number('size')}"
         need(initial.number("size") == size, "task.unsound", detail)
+
+
+def sound_optimiser(spec: Rec) -> None:
+    optimiser = spec.fields["optimiser"]
+    if not isinstance(optimiser, Rec):
+        return
+    adaptive = optimiser.text("optimiser") != "momentum/1"
+    for tensor in spec.rec("schema").recs("tensors") if adaptive else []:
+        step = arithmetic.on_grid(optimiser.number("rate_micros"), tensor.number("exponent"))
+        floor = max(1, arithmetic.on_grid(optimiser.number("floor_micros"), tensor.number("exponent")))
+        detail = f"{tensor.text('name')}: a rate of 1..2^31 and a floor of at most 2^40 words of its grid are needed, "
+        need(1 <= step <= 2**31 and floor <= 2**40, "task.unsound", f"{detail}got {step} and {floor}")
+    size = 32 + (16 if adaptive else 8) * words_of(spec.rec("schema"))
+    detail = f"a model with its optimiser's memory has at most 4294967296 bytes, got {size}"
+    need(size <= 2**32, "task.unsound", detail)
 
 
 def propose(book: Book, who: Rec, proposal: Rec) -> None:
@@ -158,6 +180,7 @@ def propose(book: Book, who: Rec, proposal: Rec) -> None:
         assert isinstance(given, Rec)
         message = encode(given.rec("acknowledgement"))
         book.require_statement("task.unavailable", given.recs("seals"), "acknowledgement", message)
+    allowed(occasions.task_denial(book, spec, who))
     task = make("TaskState", spec=spec, status="proposed", approvals=[], round=0, version=0, certified=0)
     book.write_task(task)
     book.say("task.proposed", name, f"by {who.text('organisation')}")
@@ -189,6 +212,7 @@ def agree(book: Book, who: Rec, task: Rec) -> None:
         book.write_task(task)
         return
     room_for_task(book)
+    allowed(occasions.task_denial(book, task.rec("spec"), who))
     activate(book, task)
 
 
@@ -283,6 +307,13 @@ def update(book: Book, who: Rec, submission: Rec, identity: bytes) -> None:
     require_words(task, acknowledgement)
     seals = submission.rec("availability").recs("seals")
     book.require_statement("update.unavailable", seals, "acknowledgement", encode(acknowledgement))
+    terms = occasions.terms(book, task.rec("spec"))
+    fault = budgets.update_fault(book, terms, current, organisation)
+    need(fault is None, *(fault or ("", "")))
+    allowed(occasions.update_denial(book, task, current, who, submission))
+    if not current.items("participants"):
+        occasions.begin(book, name)
+        budgets.begin(book, task.rec("spec"), terms, current)
     written = make(
         "UpdateState",
         task=name,
@@ -302,6 +333,7 @@ def update(book: Book, who: Rec, submission: Rec, identity: bytes) -> None:
     houses: list[Value] = [*sorted([*current.texts("organisations"), organisation])]
     book.write_round(current.changed(participants=people, organisations=houses, deadline_ms=deadline))
     book.say("update.accepted", f"{name}/{count}", person)
+    budgets.open_update(book, current, organisation)
 
 
 def require_words(task: Rec, acknowledgement: Rec) -> None:
@@ -421,11 +453,16 @@ def end_block(book: Book) -> None:
         spec, latest = task.rec("spec"), book.round(name, task.number("round"))
         due = 0 < latest.number("deadline_ms") <= book.time_ms
         k, status = len(latest.items("participants")), latest.text("status")
-        if status == "open" and (k >= spec.number("updates_max") or (due and k >= spec.number("updates_min"))):
+        enough = k >= spec.number("updates_max") or (due and k >= spec.number("updates_min"))
+        denied = occasions.close_denial(book, task, latest) if status == "open" and enough else ""
+        if denied:
+            fail(book, task, latest, denied[:256])
+        elif status == "open" and enough:
             deadline = book.time_ms + spec.number("aggregate_ms")
             seed = round_seed(book, latest)
             closed = latest.changed(status="closed", closed_height=book.height, deadline_ms=deadline, seed=seed)
             book.write_round(closed)
+            budgets.end(book, latest)
             book.say("round.closed", f"{name}/{latest.number('number')}", f"{k} updates")
         elif status == "open" and due:
             fail(book, task, latest, f"{k} updates came in time, {spec.number('updates_min')} were needed")
@@ -443,6 +480,7 @@ def round_seed(book: Book, latest: Rec) -> bytes:
 
 
 def fail(book: Book, task: Rec, latest: Rec, reason: str) -> None:
+    budgets.end(book, latest)
     book.write_round(latest.changed(status="failed", deadline_ms=0, reason=reason))
     book.say("round.failed", f"{latest.text('task')}/{latest.number('number')}", reason)
     open_next(book, task, latest.items("exponents"))

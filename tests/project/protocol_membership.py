@@ -6,6 +6,7 @@ import re
 from itertools import pairwise
 
 from tests.project import protocol_governance as governance
+from tests.project import protocol_occasions as occasions
 from tests.project.protocol_learning import Book, Refusal, need, number
 from tests.project.protocol_reader import digest, is_signed, is_usable_key, quorum, set_hash
 from tests.project.protocol_records import Rec, Value, decode, encode, make
@@ -200,6 +201,8 @@ def present_record(book: Book, name: str) -> Rec | None:
 
 
 def changes_nothing(book: Book, action: Rec) -> bool:
+    if action.kind in occasions.KINDS:
+        return occasions.changes_nothing(book, action)
     match action.kind:
         case "AddMember":
             said = action.rec("card").rec("membership")
@@ -242,6 +245,11 @@ def require_new_keys(book: Book, before: Rec, after: Rec, proofs: list[Rec]) -> 
 
 
 def require_possible(book: Book, action: Rec) -> None:
+    if action.kind in occasions.KINDS:
+        fault = occasions.fault(book, action)
+        if fault is not None:
+            raise Refusal(*fault)
+        return
     match action.kind:
         case "AddMember":
             require_addable(book, action.rec("card"))
@@ -282,6 +290,9 @@ def require_addable(book: Book, card: Rec) -> None:
 
 def enact(book: Book, proposal: Rec) -> None:
     action = proposal.rec("action")
+    if action.kind in occasions.KINDS:
+        occasions.enact(book, action)
+        return
     match action.kind:
         case "AddMember":
             said = action.rec("card").rec("membership")
@@ -349,7 +360,7 @@ def propose(book: Book, who: Rec, said: Rec) -> None:
         return
     same = next((one for one in undecided(book) if one.rec("action") == action), None)
     if same is not None:
-        agree(book, organisation, same)
+        agree(book, who, same)
         return
     own = sum(one.text("organisation") == organisation for one in undecided(book))
     need(own < 8, "governance.too_many", f"{organisation} has 8 undecided proposals, as many as it may")
@@ -373,7 +384,7 @@ def propose(book: Book, who: Rec, said: Rec) -> None:
     book.write(b"fl/docket", make("Docket", next=entry.number("next") + 1, undecided=numbers))
     write_proposal(book, opened)
     book.say("governance.proposed", str(opened.number("number")), f"by {organisation}")
-    agree(book, organisation, opened)
+    agree(book, who, opened)
 
 
 def approve(book: Book, who: Rec, said: Rec) -> None:
@@ -385,7 +396,7 @@ def approve(book: Book, who: Rec, said: Rec) -> None:
     need(ours == theirs, "governance.other_action", detail)
     detail = f"{organisation} has no vote on proposal {count}, which is about itself or its own"
     need(organisation != voteless(proposal), "governance.subject", detail)
-    agree(book, organisation, proposal)
+    agree(book, who, proposal)
 
 
 def known_proposal(book: Book, count: int) -> Rec:
@@ -399,12 +410,15 @@ def write_proposal(book: Book, proposal: Rec) -> None:
     book.write(proposal_key(proposal.number("number")), proposal)
 
 
-def agree(book: Book, organisation: str, proposal: Rec) -> None:
-    approvals = proposal.texts("approvals")
+def agree(book: Book, who: Rec, proposal: Rec) -> None:
+    approvals, organisation = proposal.texts("approvals"), who.text("organisation")
     votes = organisation != voteless(proposal)
+    is_new = votes and occasions.note_approval(book, who, proposal)
     if proposal.text("status") == "open" and organisation not in approvals and votes:
         write_proposal(book, proposal.changed(approvals=[*sorted([*approvals, organisation])]))
         book.say("governance.approved", str(proposal.number("number")), f"by {organisation}")
+    elif is_new:
+        book.say("governance.seconded", str(proposal.number("number")), f"by {who.text('name')} of {organisation}")
 
 
 def attest(book: Book, sender: bytes, said: Rec) -> None:
@@ -454,13 +468,14 @@ def advance(book: Book, proposal: Rec) -> None:
     in_favour = (set(members) - {voteless(proposal)}) & set(proposal.texts("approvals"))
     needed = (len(members) - 1) // 3 + 1 if action.kind == "PauseLearning" else quorum(len(members))
     if proposal.text("status") == "open" and len(in_favour) >= needed:
-        wait = DELAY_MS if action.kind == "ReplaceKeys" else 0
+        wait = DELAY_MS if action.kind == "ReplaceKeys" else occasions.wait_ms(action)
         due, lapses = book.time_ms + wait if wait else 0, book.time_ms + wait + LIFE_MS
         proposal = proposal.changed(status="waiting", due_ms=due, lapses_ms=lapses)
         write_proposal(book, proposal)
         book.say("governance.passed", count, "")
     seen = len(set(members) & set(proposal.texts("attestations")))
     in_sync = not newcomer(book, action) or seen > (len(members) - 1) // 3
+    in_sync = in_sync and not occasions.enactment_denial(book, proposal)
     if changes_nothing(book, action):
         decide(book, proposal, "failed", "there is nothing left to do")
     elif proposal.text("status") == "waiting" and proposal.number("due_ms") <= book.time_ms and in_sync:
@@ -472,7 +487,8 @@ def advance(book: Book, proposal: Rec) -> None:
         enact(book, proposal)
         decide(book, proposal, "enacted", "")
     elif proposal.number("lapses_ms") <= book.time_ms:
-        decide(book, proposal, "lapsed", "")
+        denial = occasions.enactment_denial(book, proposal) if proposal.text("status") == "waiting" else ""
+        decide(book, proposal, "lapsed", denial[:256])
 
 
 def decide(book: Book, proposal: Rec, status: str, reason: str) -> None:
@@ -480,7 +496,7 @@ def decide(book: Book, proposal: Rec, status: str, reason: str) -> None:
     write_proposal(book, proposal.changed(status=status, due_ms=0, decided_height=book.height, reason=reason))
     left: list[Value] = [one for one in docket(book).numbers("undecided") if one != count]
     book.write(b"fl/docket", docket(book).changed(undecided=left))
-    book.say(f"governance.{status}", str(count), reason)
+    book.say(f"governance.{status}", str(count), reason if status == "failed" else "")
 
 
 def change_seats(book: Book) -> None:

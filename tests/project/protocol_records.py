@@ -176,7 +176,9 @@ def _plain(kind: str, bounds: tuple[int, ...], value: object) -> Value:
     is_text = isinstance(value, str) and (not bounds or len(value) <= bounds[0])
     if kind == "name":
         is_text = isinstance(value, str) and re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", value) is not None
-    assert kind in ("text", "name", "nil"), kind
+    if kind == "line":
+        is_text = isinstance(value, str) and re.fullmatch(r"[ -~]{0,128}", value) is not None
+    assert kind in ("text", "name", "line"), kind
     return _demand(value, is_text, f"{kind}{bounds}")
 
 
@@ -303,8 +305,19 @@ def _rule(rule: Rec) -> None:
     _demand(None, not ("nnm/1" in pre and root), "a root that is not mixed")
 
 
+def _optimiser(spec: Rec) -> None:
+    adaptive = spec.text("optimiser") != "momentum/1"
+    rate, kept = spec.number("rate_micros"), spec.number("momentum_permille")
+    squares, floor = spec.number("variance_permille"), spec.number("floor_micros")
+    _demand(rate, 1 <= rate <= 10**9, "a rate")
+    _demand(kept, 0 <= kept <= 999, "a momentum")
+    _demand(squares, 0 <= squares <= (999 if adaptive else 0), "how much of squares is kept")
+    _demand(floor, 1 <= floor <= 10**9 if adaptive else floor == 0, "a floor")
+
+
 _BESIDE: Final[Mapping[str, Callable[[Rec], None]]] = {
     "TensorSpec": _tensor,
     "ModelSchema": _schema,
     "RuleSpec": _rule,
+    "OptimiserSpec": _optimiser,
 }

@@ -49,7 +49,9 @@ def imported_by(path: Path) -> set[str]:
 def test_every_library_that_is_imported_is_declared_and_the_other_way_round() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     needed = {requirement_name(requirement) for requirement in PROJECT["project"]["dependencies"]}
-    optional = {requirement_name(requirement) for extra in ("sklearn", "torch", "ray") for requirement in extras[extra]}
+    optional = {
+        requirement_name(requirement) for extra in ("sklearn", "torch", "privacy") for requirement in extras[extra]
+    }
     declared = {IMPORTED_AS.get(name, name) for name in needed | optional}
     imported = {name for path in modules() for name in imported_by(path)} - set(PACKAGES) - sys.stdlib_module_names
 
@@ -58,7 +60,7 @@ def test_every_library_that_is_imported_is_declared_and_the_other_way_round() ->
 
 
 def test_the_demo_needs_none_of_the_extras() -> None:
-    block = "import sys; sys.modules |= dict.fromkeys(('sklearn', 'torch', 'pandas'));"
+    block = "import sys; sys.modules |= dict.fromkeys(('sklearn', 'torch', 'opacus', 'pandas'));"
     script = f"{block} from examples.heart import baselines; baselines.main()"
 
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from fl.aggregators import RuleSpec
 from fl.aggregators.weights import apportion, rows_needed
+from fl.optimisers import OptimiserSpec
 from fl.schema import ModelSchema, TensorSpec
 from fl.state import model_key
 from genesis.document import GenesisDocument
@@ -489,6 +490,27 @@ def test_rounds_on_several_grids_have_the_result_of_the_page(rule: RuleSpec, cli
         made.block(made.claim())
 
     assert len(replayed(made)) == 6
+
+
+OPTIMISERS = [
+    OptimiserSpec("momentum/1", 700_000, 900),
+    OptimiserSpec("adam/1", 10_000, 900, 990, 1_000),
+    OptimiserSpec("yogi/1", 3_000, 0, 999, 10),
+]
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS, ids=lambda optimiser: optimiser.optimiser)
+def test_models_that_an_optimiser_moves_are_those_of_the_page(optimiser: OptimiserSpec) -> None:
+    """What it remembers is read from one model's payload and written to the next one's; the third round is failed."""
+    chance = np.random.default_rng(5)
+    made = Recorded(with_task(optimiser=optimiser, rule=RuleSpec("trimmed-mean/1", 1)))
+    trainers = [one.name for one in made.document.learning.participants][:4]
+    for number in range(4):
+        words = chance.integers(-8191, 8192, (4, 8), dtype=np.int16)
+        made.block(*(made.update(name, row) for name, row in zip(trainers, words, strict=True)))
+        made.block(after_ms=10_000) if number == 2 else made.block(made.claim())
+
+    assert len(replayed(made)) == 8
 
 
 def with_task(**changes: object) -> GenesisDocument:

@@ -21,6 +21,7 @@ from genesis.document import GENESIS_BYTES_MAX
 from ledger.application import STATE_VALUE_BYTES_MAX
 from ledger.certificate import PROTOCOL_VERSION
 from ledger.codec import Record
+from ledger.fields import NAME_PATTERN
 from ledger.light import LIGHT_PROOF_BYTES_MAX
 from ledger.succession import FOLLOWED_PROOF_BYTES_MAX
 from ledger.transaction import TRANSACTION_BYTES_MAX
@@ -79,16 +80,15 @@ def named(cell: str) -> list[str]:
 def type_text(kind: msgspec.inspect.Type) -> str:
     """Say a field's type as the page does."""
     match kind:
-        case msgspec.inspect.IntType(ge=0, le=9223372036854775807):
-            return "uint"
-        case msgspec.inspect.IntType(gt=None, ge=None, lt=None, le=None):
-            return "int"
-        case msgspec.inspect.IntType(ge=low, lt=below, le=high):
-            return f"int({low}..{high if below is None else below - 1})"
+        case msgspec.inspect.IntType(gt=None, ge=low, lt=below, le=high):
+            bounds = f"int({low}..{high if below is None else below - 1})"
+            return {"int(0..9223372036854775807)": "uint", "int(None..None)": "int"}.get(bounds, bounds)
         case msgspec.inspect.BytesType(min_length=least, max_length=most):
             return "bytes" + ("" if most is None else str(most) if least == most else f"({most})")
-        case msgspec.inspect.StrType(pattern=pattern, max_length=most):
-            return "name" if pattern else "text" if most is None else f"text({most})"
+        case msgspec.inspect.StrType(pattern=str(pattern)):
+            return "name" if pattern == NAME_PATTERN else "line"
+        case msgspec.inspect.StrType(max_length=most):
+            return "text" if most is None else f"text({most})"
         case msgspec.inspect.LiteralType(values=values):
             return " / ".join(f'"{value}"' for value in values)
         case msgspec.inspect.UnionType(types=types):

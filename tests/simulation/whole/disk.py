@@ -22,7 +22,8 @@ from ledger.payload import PayloadDescriptor
 from ledger.state_map import StateMap
 from node.payloads.content import is_on_grid, verdict
 from node.payloads.errors import ChunkMismatchError, UnknownPayloadError
-from node.payloads.files import Card, Inventory, PayloadFiles, Scan, chunk_length, hashes_lead_to, require_root
+from node.payloads.files import Card, Inventory, PayloadFiles, Scan
+from node.payloads.proof import chunk_length, hashes_lead_to, require_root
 from node.store import HeaderAhead, Tip
 
 CHECKSUM_BYTES: Final = 8
@@ -239,9 +240,11 @@ class DiskFiles(PayloadFiles):
         present = {index: is_on_grid(index, chunk) for index, chunk in enumerate(chunks) if chunk}
         return Scan(present, hashes_lead_to(payload, b"".join(known)))
 
-    def write(self, payload: PayloadDescriptor, index: int, chunk: bytes, *, verify: bool) -> bool:
+    def write(
+        self, payload: PayloadDescriptor, index: int, chunk: bytes, *, verify: bool, hashed: Digest | None = None
+    ) -> bool:
         """Write a chunk of a staged payload."""
-        found = leaf_hash(chunk)
+        found = hashed or leaf_hash(chunk)
         known, chunks = self._of(payload.id)
         if len(chunk) != chunk_length(payload, index) or (verify and known[index] != found):
             raise ChunkMismatchError(payload_id=payload.id, index=index, reason="not the one that was named")
