@@ -49,6 +49,7 @@ class RayCluster:
             sent = ray.put(work)
             remote = ray.remote(num_cpus=1)(_work_on_shard)
         except (ray.exceptions.RayError, OSError) as error:
+            self.close()
             raise WorkerError(f"the Ray cluster at {self._address} refuses work: {error}") from error
 
         def there(place: slice) -> FoundT:
@@ -58,6 +59,7 @@ class RayCluster:
         try:
             yield from in_order(lambda place: threads.submit(there, place), places, self._workers)
         except ray.exceptions.RayError as error:
+            self.close()  # the next attempt connects anew
             raise WorkerError(f"a worker of the Ray cluster at {self._address} failed: {error}") from error
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ray
@@ -27,7 +28,8 @@ def main() -> None:
         cluster.wait_for_nodes()
         settings = AggregationSection(executor="ray", ray_address=cluster.address, memory_mb=1)
         aggregation = Aggregation(settings, PayloadFiles(Path(sys.argv[2])).read_into)
-        _, computed = aggregation.stream(job, None)
+        with ThreadPoolExecutor(1) as thread:  # as in a node, whose main thread has an event loop to run
+            _, computed = thread.submit(aggregation.stream, job, None).result()
         print(computed.result.digest.hex(), sum(node["Alive"] for node in ray.nodes()))  # noqa: T201 - for the test
         aggregation.close()
     finally:
