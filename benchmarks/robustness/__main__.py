@@ -147,6 +147,8 @@ def _shown(study: Study, table: Table) -> dict[str, dict[str, Cell]]:
     print(as_text(table.scene.title, rows))
     print(f"{'in one place':16}  {100 * together.accuracy:.1f}")
     for rule, cells in rows.items():
+        if ":" in rule:  # what others kept is not known
+            continue
         print(
             f"retained by {rule}, per cent of each participant, nobody lying: {retained_line(cells['none'].retained)}"
         )

@@ -32,7 +32,7 @@ def byzfl(rule: str, f: int) -> Call:
     }[rule]
 
 
-def _byzfl_part(name: str) -> Any:
+def _byzfl_part(name: str) -> types.ModuleType:
     """Import a module of ByzFL's rules alone: its other half wants torchvision, of a version that suits its torch."""
     if "byzfl" not in sys.modules:
         found = importlib.util.find_spec("byzfl")
