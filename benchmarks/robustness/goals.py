@@ -28,7 +28,7 @@ def reached(tables: Mapping[str, Rows], moved: Mapping[str, Mapping[str, float]]
             clean = rows["mean"]["none"].accuracy
             if "Dirichlet 0.3" in title:
                 found["points lost at Dirichlet 0.3"] = {"figure": 100 * (clean - worst(cells)), "at_most": 3.0}
-            if "IID" in title:
+            if ", IID, " in title:
                 found["points lost, IID"] = {"figure": 100 * (clean - worst(cells)), "at_most": 0.5}
         if "15 participants" in title and set(DESIGN_ATTACKS) <= set(cells):
             figure = 100 * min(cells[attack].accuracy for attack in DESIGN_ATTACKS)
