@@ -40,15 +40,14 @@ def garbage(dice: random.Random, rows: int) -> Iterator[RoundMessage]:
         return Digest(dice.randbytes(dice.choice([0, 31, 32, 32, 33])))
 
     verdicts: list[Certified | Violated] = [Certified(), Violated("length", 0), Violated("coordinate", 2**40)]
-    verdict = dice.choice(verdicts)
-    yield Update(dice.choice([-1, rows, 10**9]), root(), dice.choice([0, 1]))
+    yield Update(dice.choice([-1, 64, 10**9]), root(), dice.choice([0, 1]))
     yield Update(0, root(), dice.choice([-1, 0, 2**41]))
     yield GramShares(LIAR, some(pairs))
     yield SumCommitment(LIAR, root())
     yield Folds(LIAR, some(2))
     yield Suspicion(LIAR, dice.randrange(-1, 6))
     yield SuspicionVerdict(LIAR, dice.randrange(-1, 6), dice.random() < 0.5)
-    yield Outcome(LIAR, root(), verdict)
+    yield Outcome(LIAR, root(), dice.choice(verdicts))
     yield Functionals(LIAR, dice.randrange(-1, 3), some(rows))
     yield GramShares(dice.choice([-1, 4, 10**6]), some(pairs))
 
