@@ -22,6 +22,7 @@ import argparse
 import asyncio
 import json
 import os
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -142,7 +143,10 @@ def measure(options: argparse.Namespace, participants: int, parameters: int) -> 
         ours = found["foedus"] = asyncio.run(measure_foedus(Path(directory) / "foedus", plan, probe=options.probe))
         if options.flower:
             run = FlowerRun(options.flower_python.absolute(), plan.participants, sizes_of(parameters), options.rounds)
-            theirs = found["flower"] = measure_flower(Path(directory) / "flower", run)
+            try:
+                theirs = found["flower"] = measure_flower(Path(directory) / "flower", run)
+            except (TimeoutError, subprocess.SubprocessError) as error:
+                return found | {"flower": {"failed": str(error)}}
             found["ratio_submit_to_model"] = ratio(theirs["submit_to_model_seconds"], ours["seconds"])
             found["ratio_cycle"] = ratio(theirs["round_seconds"], ours["cycle_seconds"])
             found["ratio_round_to_submit"] = ratio(theirs["round_seconds"], ours["seconds"])

@@ -25,6 +25,7 @@ from genesis.ports import free_ports
 APP: Final = Path(__file__).parent / "flower_app"
 SECONDS_MAX: Final = 600.0
 START_SECONDS_MAX: Final = 60.0
+START_SECONDS_EACH: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ def measure_flower(directory: Path, run: FlowerRun) -> dict[str, object]:
             for number, port in enumerate(supernodes, 1):
                 options = ["--superlink", address, "--host", "127.0.0.1", "--port", str(port)]
                 processes.start(f"supernode-{number}", [str(bin_dir / "flower-supernode"), "--insecure", *options])
-            _until(lambda: log.read_text().count("Activated node_id") == run.clients, START_SECONDS_MAX)
+            seconds = START_SECONDS_MAX + START_SECONDS_EACH * run.clients
+            _until(lambda: log.read_text().count("Activated node_id") == run.clients, seconds)
             costs.watch((name, process.pid) for name, process in processes.running.items())
             before = costs.cpu_seconds()
             _submit(bin_dir, app, run, times)

@@ -4,18 +4,22 @@ A request carries four headers: `Foedus-Key` (hex), `Foedus-Time` (milliseconds)
 body) and `Foedus-Signature` (hex, domain `http-request`, over the canonical encoding of (method, path with query, time,
 body digest)). The signature is checked before the body is read, the body's digest while it is.
 
+A part of a payload may be named by the hashes of its chunks instead, which client and node need anyway: `Foedus-Body`
+is `chunks-` and the hex digest of domain `http-body-chunks` over them, joined.
+
 A request is good for `SKEW_MS_MAX` on either side of the server's clock. Within that time it may be replayed: whatever
 can be asked this way (submit a transaction, upload bytes under their own digest) does nothing when it is asked again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 from ledger.codec import encode
-from ledger.digest import Digest
+from ledger.digest import Digest, digest
 from ledger.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, PublicKey, SigningKey, verify
 
 KEY_HEADER: Final = "Foedus-Key"
@@ -25,14 +29,39 @@ SIGNATURE_HEADER: Final = "Foedus-Signature"
 SKEW_MS_MAX: Final = 60_000
 DOMAIN: Final = "http-request"
 _DIGEST_BYTES: Final = 32
+_OF_CHUNKS: Final = "chunks-"
 
 
 class UnsignedRequestError(ValueError):
     """A request is not signed as it must be; the message says what was needed and what came."""
 
 
+@dataclass(frozen=True, slots=True)
+class BodyDigest:
+    """What a signed request says of its body."""
+
+    value: bytes
+    of_chunks: bool = False
+    """Of the hashes of a payload's chunks, not of the bytes; no value can be both."""
+
+    @property
+    def text(self) -> str:
+        """Return how the header says it."""
+        return (_OF_CHUNKS if self.of_chunks else "") + self.value.hex()
+
+
+def digest_of(body: bytes | memoryview) -> BodyDigest:
+    """Return the digest of any body."""
+    return BodyDigest(sha256(body).digest())
+
+
+def digest_of_chunks(hashes: Iterable[bytes]) -> BodyDigest:
+    """Return the digest of a body of whole chunks of a payload, from their hashes."""
+    return BodyDigest(digest("http-body-chunks", b"".join(hashes)), of_chunks=True)
+
+
 def signed_headers(
-    key: SigningKey, chain_id: Digest, method: str, path: str, time_ms: int, body: bytes
+    key: SigningKey, chain_id: Digest, method: str, path: str, time_ms: int, body: bytes | BodyDigest
 ) -> dict[str, str]:
     """Return the headers that sign a request.
 
@@ -42,28 +71,30 @@ def signed_headers(
         method: upper case.
         path: path and query, as they stand in the request line.
         time_ms: the client's clock.
-        body: the whole body.
+        body: the whole body, or its digest.
     """
-    body_digest = sha256(body).digest()
-    signature = key.sign(DOMAIN, chain_id, _content(method, path, time_ms, body_digest))
+    said = body if isinstance(body, BodyDigest) else digest_of(body)
+    signature = key.sign(DOMAIN, chain_id, _content(method, path, time_ms, said.value))
     return {
         KEY_HEADER: key.public_key.hex(),
         TIME_HEADER: str(time_ms),
-        BODY_HEADER: body_digest.hex(),
+        BODY_HEADER: said.text,
         SIGNATURE_HEADER: signature.hex(),
     }
 
 
 def verify_headers(
     headers: Mapping[str, str], chain_id: Digest, method: str, path: str, now_ms: int
-) -> tuple[PublicKey, bytes]:
-    """Return who signed a request, and the SHA-256 that its body must have.
+) -> tuple[PublicKey, BodyDigest]:
+    """Return who signed a request, and the digest that its body must have.
 
     Raises:
         UnsignedRequestError: a header is missing or malformed, the time is off, or the signature is wrong.
     """
     key = _hex(headers, KEY_HEADER, PUBLIC_KEY_BYTES)
-    body_digest = _hex(headers, BODY_HEADER, _DIGEST_BYTES)
+    body = headers.get(BODY_HEADER, "")
+    of_chunks = body.startswith(_OF_CHUNKS)
+    body_digest = _hex({BODY_HEADER: body.removeprefix(_OF_CHUNKS)}, BODY_HEADER, _DIGEST_BYTES)
     signature = _hex(headers, SIGNATURE_HEADER, SIGNATURE_BYTES)
     time_ms = _time(headers)
     if abs(time_ms - now_ms) > SKEW_MS_MAX:
@@ -74,7 +105,7 @@ def verify_headers(
             f"{SIGNATURE_HEADER} is not {key.hex()}'s signature of this {method} {path} for chain {chain_id.hex()}"
         )
         raise UnsignedRequestError(message)
-    return PublicKey(key), body_digest
+    return PublicKey(key), BodyDigest(body_digest, of_chunks)
 
 
 def _content(method: str, path: str, time_ms: int, body_digest: bytes) -> bytes:

@@ -138,8 +138,8 @@ class PayloadShelf(Protocol):
         """Return the indices still to be written of a staged payload."""
         ...
 
-    async def write_chunk(self, payload_id: Digest, index: int, chunk: bytes) -> None:
-        """Write one chunk; again is no error."""
+    async def write_chunk(self, payload_id: Digest, index: int, chunk: bytes, hashed: Digest | None = None) -> None:
+        """Write one chunk, of this leaf hash if it was just computed; again is no error."""
         ...
 
     async def finish(self, payload_id: Digest) -> Verdict:

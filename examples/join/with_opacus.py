@@ -31,7 +31,16 @@ PASSES = 5
 
 def train(model: Model, features: NDArray[np.float32], sick: NDArray[np.int64]) -> Model:
     """Take noisy steps on patients that are drawn by lot, each on its own and in secret."""
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # Opacus warns of PyTorch's uses of itself, and that its randomness is PyTorch's
+        return _train(model, features, sick)
+
+
+def _train(model: Model, features: NDArray[np.float32], sick: NDArray[np.int64]) -> Model:
     module, loss = loaded(model), torch.nn.BCEWithLogitsLoss()
+    torch.seed()  # everybody knows the seed that the first weights came from; noise and lots must be nobody else's
     assert not ModuleValidator.validate(module), "every layer knows what one patient does to it"
     patients = TensorDataset(torch.from_numpy(features), torch.from_numpy(sick).float())
     private, optimiser, drawn = PrivacyEngine(secure_mode=False).make_private(
@@ -76,7 +85,6 @@ def join(told: Options) -> None:
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # Opacus and PyTorch warn of their own uses of each other
     given = options("with_opacus")
     if given.initial is not None:
         save_file(initial(), given.initial)

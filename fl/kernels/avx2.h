@@ -25,7 +25,6 @@
         STORE(out, _mm256_permute2x128_si256(lo, hi, 0x20));                                                           \
         STORE((out) + 8, _mm256_permute2x128_si256(lo, hi, 0x31));                                                     \
     }
-#define WIDE(out, x) wide_avx2(out, x)
 
 TARGET static inline __m256i plus64_avx2(__m256i total, __m256i x)
 {
@@ -39,12 +38,6 @@ TARGET static inline int64_t total_avx2(__m256i x)
     int64_t lanes[4];
     STORE(lanes, x);
     return lanes[0] + lanes[1] + lanes[2] + lanes[3];
-}
-
-TARGET static inline void wide_avx2(int32_t *out, __m256i x)
-{
-    STORE(out, ADD32(LOAD(out), _mm256_cvtepi16_epi32(_mm256_castsi256_si128(x))));
-    STORE(out + 8, ADD32(LOAD(out + 8), _mm256_cvtepi16_epi32(_mm256_extracti128_si256(x, 1))));
 }
 
 #include "order.h"
@@ -71,4 +64,3 @@ TARGET static inline void wide_avx2(int32_t *out, __m256i x)
 #undef LOW
 #undef HIGH
 #undef PAIRED
-#undef WIDE

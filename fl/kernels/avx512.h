@@ -21,19 +21,12 @@
 #define LOW _mm512_unpacklo_epi16
 #define HIGH _mm512_unpackhi_epi16
 #define PAIRED(out, lo, hi) paired_avx512(out, lo, hi)
-#define WIDE(out, x) wide_avx512(out, x)
 
 TARGET static inline __m512i plus64_avx512(__m512i total, __m512i x)
 {
     const __m512i wide = _mm512_add_epi64(_mm512_cvtepi32_epi64(_mm512_castsi512_si256(x)),
                                           _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(x, 1)));
     return _mm512_add_epi64(total, wide);
-}
-
-TARGET static inline void wide_avx512(int32_t *out, __m512i x)
-{
-    STORE(out, ADD32(LOAD(out), _mm512_cvtepi16_epi32(_mm512_castsi512_si256(x))));
-    STORE(out + 16, ADD32(LOAD(out + 16), _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(x, 1))));
 }
 
 TARGET static inline void paired_avx512(int32_t *out, __m512i lo, __m512i hi)

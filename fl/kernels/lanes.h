@@ -3,107 +3,151 @@
  * The includer defines NAME(x), TARGET, WIDTH (int16 lanes of a vector) and, for vectors of them:
  *   V          the type                     LOAD STORE        unaligned
  *   MIN MAX    of int16 lanes               MIN32 MAX32       of int32 lanes
- *   ADD16 ADD32                             SUB16 SUB32
+ *   ADD16      of int16 lanes               ADD32 SUB32       of int32 lanes
  *   FULL(x)    x in every int16 lane        FULL32(x)         x in every int32 lane
  *   PLUS64(t, a)  t + a in int64 lanes, a in int32 lanes of which two go into one; TOTAL64(t) all of them
  *   DOT(t,a,b) t + a0 b0 + a1 b1 in int32 lanes, for pairs of int16 lanes
  *   LOW HIGH   neighbours of two vectors side by side, in the order that PAIRED undoes
  *   PAIRED(out, lo, hi)  writes WIDTH int32 in the order of columns
- *   WIDE(out, x)         adds WIDTH int16 to int32 at out
  *
  * `order.h`, which sorts, comes before it.
  */
 
 #define EACH(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15)
 
-/* Sum of some rows: in words where four at most are summed, in int32 otherwise. */
-TARGET static V NAME(few)(const int16_t (*line)[WIDTH], const int32_t *listed, int count)
+/* Sum of a few rows that fits a word, and of any, in the order of LOW and HIGH. */
+TARGET static inline V NAME(few)(const int16_t *const *line, int column, const int32_t *listed, int count)
 {
     V sum = FULL(0);
     for (int k = 0; k < count; k++)
-        sum = ADD16(sum, LOAD(line[listed[k]]));
+        sum = ADD16(sum, LOAD(line[listed[k]] + column));
     return sum;
 }
 
-TARGET static void NAME(many)(const int16_t (*line)[WIDTH], const int32_t *listed, int count, int32_t *out)
+TARGET static inline void NAME(many)(const int16_t *const *line, int column, const int32_t *listed, int t, V *total)
 {
-    memset(out, 0, sizeof(int32_t) * WIDTH);
-    for (int k = 0; k < count; k += 4)
-        WIDE(out, NAME(few)(line, listed + k, count - k < 4 ? count - k : 4));
+    const int are_words = 1;
+    const V unit = FULL(1);
+    total[0] = total[1] = FULL(0);
+#define LISTED_WORD(k) LOAD(line[listed[k]] + column)
+    ADD_EACH(LISTED_WORD)
+#undef LISTED_WORD
 }
 
-/* As `foedus_middle_mixed`. All rows less some are in descending order when those few are in ascending order. */
+/* What does not change from column to column, and room for what does. */
+typedef struct {
+    NAME(Shape) at;
+    const int32_t *outside, *first;
+    int32_t everybody[ROWS_MAX];
+    int largest; /* number of rows outside */
+    V row[ROWS_MAX], merged[ROWS_MAX], low[ROWS_MAX], high[ROWS_MAX];
+    const int32_t *from_low[ROWS_MAX], *from_high[ROWS_MAX];
+} NAME(Mixing);
+
+TARGET static void NAME(prepare_mixing)(NAME(Mixing) *m, int rows, int drop, const int32_t *outside, const int32_t *first)
+{
+    m->at = NAME(shape)(rows, drop);
+    m->outside = outside;
+    m->first = first;
+    m->largest = 0;
+    for (int k = 0; k < rows; k++) {
+        m->everybody[k] = k;
+        m->largest = first[k + 1] - first[k] > m->largest ? first[k + 1] - first[k] : m->largest;
+    }
+    for (int k = 0; k < m->at.runs * m->at.size; k++) {
+        const int is_below = k < m->at.below;
+        const V words = FULL(is_below ? -INT16_MAX : INT16_MAX), sums = FULL32(is_below ? -INT32_MAX : INT32_MAX);
+        m->low[k] = m->largest <= 4 ? words : sums;
+        m->high[k] = sums;
+        m->from_low[k] = (const int32_t *)(m->low + k);
+        m->from_high[k] = (const int32_t *)(m->high + k);
+    }
+}
+
+/* All rows less some are in descending order when those few are in ascending order. */
+TARGET static void NAME(mixed_columns)(NAME(Mixing) *m, const int16_t *const *line, int column, int32_t *out)
+{
+    const NAME(Shape) at = m->at;
+    int32_t middle[WIDTH], all[WIDTH];
+    V total[2];
+    if (m->largest <= 4) {
+        const int16_t *from[ROWS_MAX];
+        for (int k = 0; k < at.rows; k++)
+            m->low[at.below + k] = NAME(few)(line, column, m->outside + m->first[k], m->first[k + 1] - m->first[k]);
+        for (int k = 0; k < at.runs * at.size; k++)
+            from[k] = (const int16_t *)(m->low + k);
+        NAME(middle_words)(at, NAME(words_in_halves)(from, 0, m->row, m->merged, at.runs, at.size), 0, middle);
+    } else {
+        for (int k = 0; k < at.rows; k++) {
+            NAME(many)(line, column, m->outside + m->first[k], m->first[k + 1] - m->first[k], total);
+            m->low[at.below + k] = total[0];
+            m->high[at.below + k] = total[1];
+        }
+        const V first = NAME(middle_sums)(at, m->from_low, m->row, m->merged);
+        PAIRED(middle, first, NAME(middle_sums)(at, m->from_high, m->row, m->merged));
+    }
+    NAME(many)(line, column, m->everybody, at.rows, total);
+    PAIRED(all, total[0], total[1]);
+    for (int k = 0; k < WIDTH; k++)
+        out[k] = (at.rows - 2 * at.drop) * all[k] - middle[k];
+}
+
+/* As `foedus_middle_mixed`. */
 TARGET static void NAME(mixed)(const int16_t *words, int64_t stride, int rows, int64_t columns, int drop,
                                const int32_t *outside, const int32_t *first, int32_t *out)
 {
-    int16_t line[ROWS_MAX][WIDTH] __attribute__((aligned(64)));
-    int32_t sums[ROWS_MAX][WIDTH] __attribute__((aligned(64)));
-    V room[ROWS_MAX], row[ROWS_MAX], merged[ROWS_MAX];
-    const NAME(Shape) at = NAME(shape)(rows, drop);
-    const int filled = at.runs * at.size;
-    const int16_t *from[ROWS_MAX];
-    const int32_t *from_sums[ROWS_MAX];
-    const V least_sum = FULL32(-INT32_MAX), greatest_sum = FULL32(INT32_MAX);
-    int32_t everybody[ROWS_MAX];
-    int largest = 0;
-    for (int k = 0; k < rows; k++) {
-        everybody[k] = k;
-        largest = first[k + 1] - first[k] > largest ? first[k + 1] - first[k] : largest;
-    }
-    for (int64_t begin = 0; begin < columns; begin += WIDTH) {
-        const int64_t length = least(WIDTH, columns - begin);
-        int32_t total[WIDTH], whole[WIDTH];
-        for (int k = 0; k < rows; k++) {
-            if (length < WIDTH)
-                memset(line[k], 0, sizeof line[0]);
-            NEAR_SOON(words + k * stride + begin + AHEAD);
-            memcpy(line[k], words + k * stride + begin, sizeof(int16_t) * (size_t)length);
+    NAME(Mixing) m;
+    const int16_t *line[ROWS_MAX];
+    NAME(prepare_mixing)(&m, rows, drop, outside, first);
+    for (int64_t begin = 0; begin < columns; begin += NEAR) {
+        const int length = (int)least(NEAR, columns - begin), whole = length - length % WIDTH;
+        for (int k = 0; k < rows; k++)
+            line[k] = words + k * stride + begin;
+        for (int column = 0; column < whole; column += WIDTH) {
+            for (int k = 0; k < rows && rows > STREAMS; k++)
+                NEAR_SOON(line[k] + column + AHEAD);
+            NAME(mixed_columns)(&m, line, column, out + begin + column);
         }
-        if (largest <= 4) {
-            for (int k = 0; k < filled; k++) {
-                const int i = k - at.below, is_row = i >= 0 && i < rows;
-                room[k] = is_row ? NAME(few)(line, outside + first[i], first[i + 1] - first[i])
-                                 : FULL(i < 0 ? -INT16_MAX : INT16_MAX);
-                from[k] = (const int16_t *)(room + k);
-            }
-            const V *half = NAME(words_in_halves)(from, 0, row, merged, at.runs, at.size);
-            NAME(middle_words)(at, half, 0, total);
-        } else {
+        if (whole < length) {
+            int16_t last[ROWS_MAX][WIDTH];
+            int32_t total[WIDTH];
             for (int k = 0; k < rows; k++)
-                NAME(many)(line, outside + first[k], first[k + 1] - first[k], sums[k]);
-            for (int half = 0; half < WIDTH; half += WIDTH / 2) {
-                for (int k = 0; k < filled; k++)
-                    from_sums[k] = (const int32_t *)(k < at.below ? &least_sum : &greatest_sum);
-                for (int k = 0; k < rows; k++)
-                    from_sums[at.below + k] = sums[k] + half;
-                NAME(middle_sums)(at, from_sums, total + half);
-            }
+                line[k] = memcpy(last[k], line[k] + whole, sizeof(int16_t) * (size_t)(length - whole));
+            NAME(mixed_columns)(&m, line, 0, total);
+            memcpy(out + begin + whole, total, sizeof(int32_t) * (size_t)(length - whole));
         }
-        NAME(many)(line, everybody, rows, whole);
-        for (int k = 0; k < WIDTH; k++)
-            total[k] = (rows - 2 * drop) * whole[k] - total[k];
-        memcpy(out + begin, total, sizeof(int32_t) * (size_t)length);
     }
 }
 
-/* Sixteen inner products of four rows with four rows. Sixteen sums of two products of words fit int32. */
-TARGET static void NAME(dot_four)(const int16_t *const *a, const int16_t *const *b, int64_t length, int64_t *out)
+/* Inner products of up to four rows with up to four; of the same rows the upper triangle alone. Sixteen sums of two
+ * products of words fit int32. */
+TARGET __attribute__((always_inline)) static inline void NAME(dot_tile)(const int16_t *const *a, const int16_t *const *b,
+                                                                        int64_t length, int64_t *out, const int height,
+                                                                        const int width, const int is_same)
 {
     const int64_t piece = 16 * WIDTH, rest = length % WIDTH, from = length - rest;
-    V wide[16];
+    V wide[16], sum[16], x[4], y[4];
+#define IS_WANTED(p) ((p) / 4 < height && (p) % 4 < width && (!is_same || (p) / 4 <= (p) % 4))
 #define CLEAR_WIDE(p) wide[p] = FULL(0);
 #define CLEAR(p) sum[p] = FULL(0);
-#define ADD_PRODUCTS(p) sum[p] = DOT(sum[p], x[(p) / 4], y[(p) % 4]);
-#define ADD_WIDE(p) wide[p] = PLUS64(wide[p], sum[p]);
-#define TAKE(p) out[p] = TOTAL64(wide[p]);
+#define LOAD_ROWS(k)                                                                                                   \
+    for (int row = 0; row < 4; row++) {                                                                                \
+        x[row] = row < height ? LOAD(a[row] + (k)) : FULL(0);                                                          \
+        y[row] = is_same ? x[row] : row < width ? LOAD(b[row] + (k)) : FULL(0);                                        \
+    }
+#define ADD_PRODUCTS(p)                                                                                                \
+    if (IS_WANTED(p))                                                                                                  \
+        sum[p] = DOT(sum[p], x[(p) / 4], y[(p) % 4]);
+#define ADD_WIDE(p)                                                                                                    \
+    if (IS_WANTED(p))                                                                                                  \
+        wide[p] = PLUS64(wide[p], sum[p]);
+#define TAKE(p) out[p] = IS_WANTED(p) ? TOTAL64(wide[p]) : 0;
     EACH(CLEAR_WIDE)
     for (int64_t begin = 0; begin < from; begin += piece) {
         const int64_t end = begin + least(piece, from - begin);
-        V sum[16];
         EACH(CLEAR)
         for (int64_t k = begin; k < end; k += WIDTH) {
-            const V x[4] = {LOAD(a[0] + k), LOAD(a[1] + k), LOAD(a[2] + k), LOAD(a[3] + k)};
-            const V y[4] = {LOAD(b[0] + k), LOAD(b[1] + k), LOAD(b[2] + k), LOAD(b[3] + k)};
+            LOAD_ROWS(k)
             EACH(ADD_PRODUCTS)
         }
         EACH(ADD_WIDE)
@@ -111,17 +155,38 @@ TARGET static void NAME(dot_four)(const int16_t *const *a, const int16_t *const 
     EACH(TAKE)
     for (int place = 0; rest && place < 16; place++)
         out[place] += dot_plain(a[place / 4] + from, b[place % 4] + from, rest);
+#undef IS_WANTED
 #undef CLEAR_WIDE
 #undef CLEAR
+#undef LOAD_ROWS
 #undef ADD_PRODUCTS
 #undef ADD_WIDE
 #undef TAKE
 }
 
+#define TILE(FUNCTION, HEIGHT, TILE_WIDTH, SAME)                                                                       \
+    TARGET static void NAME(FUNCTION)(const int16_t *const *a, const int16_t *const *b, int64_t length, int64_t *out)  \
+    {                                                                                                                  \
+        NAME(dot_tile)(a, b, length, out, HEIGHT, TILE_WIDTH, SAME);                                                   \
+    }
+TILE(same_1, 1, 1, 1)
+TILE(same_2, 2, 2, 1)
+TILE(same_3, 3, 3, 1)
+TILE(same_4, 4, 4, 1)
+TILE(four_by_1, 4, 1, 0)
+TILE(four_by_2, 4, 2, 0)
+TILE(four_by_3, 4, 3, 0)
+TILE(four_by_4, 4, 4, 0)
+#undef TILE
+
 TARGET static void NAME(gram)(const int16_t *words, int64_t stride, int64_t rows, int64_t columns, int64_t *gram)
 {
-    for (int64_t begin = 0; begin < columns; begin += GRAM_BLOCK) {
-        const int64_t length = least(GRAM_BLOCK, columns - begin);
+    typedef void (*Tile)(const int16_t *const *, const int16_t *const *, int64_t, int64_t *);
+    const Tile same[] = {NAME(same_1), NAME(same_2), NAME(same_3), NAME(same_4)};
+    const Tile others[] = {NAME(four_by_1), NAME(four_by_2), NAME(four_by_3), NAME(four_by_4)};
+    const int64_t block = rows > STREAMS ? GRAM_BLOCK : GRAM_BLOCK / 2;
+    for (int64_t begin = 0; begin < columns; begin += block) {
+        const int64_t length = least(block, columns - begin);
         for (int64_t i = 0; i < rows; i += 4) {
             for (int64_t j = i; j < rows; j += 4) {
                 const int16_t *a[4], *b[4];
@@ -130,7 +195,7 @@ TARGET static void NAME(gram)(const int16_t *words, int64_t stride, int64_t rows
                     a[k] = words + least(i + k, rows - 1) * stride + begin;
                     b[k] = words + least(j + k, rows - 1) * stride + begin;
                 }
-                NAME(dot_four)(a, b, length, part);
+                (i == j ? same : others)[least(rows - j, 4) - 1](a, b, length, part);
                 for (int place = 0; place < 16; place++) {
                     const int64_t one = i + place / 4, other = j + place % 4;
                     if (one <= other && other < rows)
@@ -209,3 +274,4 @@ TARGET static void NAME(survey)(const int16_t *line, int64_t columns, int16_t *h
 }
 
 #undef EACH
+#undef ADD_EACH

@@ -230,9 +230,8 @@ TARGET __attribute__((always_inline)) static inline void NAME(middle_words)(NAME
 }
 
 /* As middle_words, of half as many columns of int32; what rows are filled up with cancels out. */
-TARGET static void NAME(middle_sums)(NAME(Shape) at, const int32_t *const *from, int32_t *out)
+TARGET static V NAME(middle_sums)(NAME(Shape) at, const int32_t *const *from, V *row, V *merged)
 {
-    V row[ROWS_MAX], merged[ROWS_MAX];
     const V *half = NAME(sums_in_halves)(from, 0, row, merged, at.runs, at.size);
     const int length = at.runs * at.size / 2;
     const int lower = at.drop + at.below, upper = at.drop + 2 * length - at.rows - at.below;
@@ -243,7 +242,7 @@ TARGET static void NAME(middle_sums)(NAME(Shape) at, const int32_t *const *from,
         total = SUB32(total, NAME(end_sum)(half, length, lower, k, 0));
     for (int k = 0; k < upper; k++)
         total = SUB32(total, NAME(end_sum)(half, length, upper, k, 1));
-    STORE(out, total);
+    return total;
 }
 
 /* As `foedus_middle`. */
@@ -291,4 +290,3 @@ TARGET static void NAME(middle)(const int16_t *words, int64_t stride, int rows, 
 #undef HALVES
 #undef CASE_words
 #undef CASE_sums
-#undef ADD_EACH

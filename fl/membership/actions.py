@@ -9,9 +9,10 @@
 | `PauseLearning` | all; f + 1 suffice | nothing | no updates and no results are taken until its end |
 | `ResumeLearning` | all | nothing | a pause is over |
 | `ChangeTask` | all | nothing; it takes effect `TIMELOCK_BLOCKS` later | the task's next round is held under the changed specification |
-| `ReleaseModel` | all | what policies demand | the model is on record as released |
+| `ReleaseModel` | all but the proposer | nothing | the model is on record as released |
 
-Actions on policies and budgets are told in `fl.policies.actions` and `fl.privacy.actions`. `proposals` knows none of them: whatever else a consortium decides by vote goes through the same steps.
+Actions on policies and budgets are told in `fl.policies.actions` and `fl.privacy.actions`. `proposals` knows none of
+them: whatever else a consortium decides by vote goes through the same steps.
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -68,12 +69,17 @@ def subject_of(action: Action) -> str | None:
             return name
         case ReplaceKeys(validator):
             return validator.name
-        case AddMember() | AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
+        case AddMember() | PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
             return None
-        case PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
             return None
         case _:
             assert_never(action)
+
+
+def has_no_vote(action: Action, proposer: str) -> str | None:
+    """Return the organisation that does not decide on an action: its subject, or who proposes a release."""
+    return proposer if isinstance(action, ReleaseModel) else subject_of(action)
 
 
 def votes_needed(action: Action, validators: ValidatorSet) -> int:
@@ -96,9 +102,9 @@ def newcomer(state: StateReader, action: Action) -> Validator | None:
         case ReinstateMember(name):
             suspension = suspension_of(state, name)
             return None if suspension is None or seats.still_sits(state, suspension) else suspension.validator
-        case RemoveMember() | ReplaceKeys() | AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
+        case RemoveMember() | ReplaceKeys() | PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
             return None
-        case PauseLearning() | ResumeLearning() | ChangeTask() | ReleaseModel():
+        case AdoptPolicy() | RepealPolicy() | SetTerms() | SetBudget():
             return None
         case _:
             assert_never(action)
@@ -135,7 +141,7 @@ def require_possible(state: StateReader, context: BlockContext, action: Action) 
 
     Raises:
         RefusalError: `member.card`, `member.exists`, `member.known`, `member.unknown`, `member.proof` or `member.fit`;
-            for learning see `pauses`, `changes` and `releases`, for policies `fl.policies.actions.require_possible`.
+            for learning see `pauses`, `changes` and `releases`, for policies and budgets their `actions`.
     """
     match action:
         case AddMember():

@@ -7,8 +7,8 @@
       `------------------------`----(LIFE_MS after the proposal, or after the vote)--> lapsed
 
 A vote is counted with the organisations of the set that decides the block: the approvals of those who left do not count
-any more. Who is the subject of an action has no vote on it, and Q stays the same: against its subject a consortium
-needs as many as for anything else. A pause needs f + 1 alone.
+any more. Who is the subject of an action has no vote on it, nor has who proposes a release, and Q stays the same:
+against its subject a consortium needs as many as for anything else. A pause needs f + 1 alone.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def approve(state: Overlay, context: BlockContext, officer: Participant, approva
     if approval.action != proposal.digest:
         detail = f"proposal {proposal.number} is {proposal.digest.hex()}, the approval names {approval.action.hex()}"
         raise RefusalError("governance.other_action", detail)
-    if officer.organisation == actions.subject_of(proposal.action):
-        detail = f"{officer.organisation} has no vote on proposal {proposal.number}, which is about itself"
+    if officer.organisation == actions.has_no_vote(proposal.action, proposal.organisation):
+        detail = f"{officer.organisation} has no vote on proposal {proposal.number}, which is about itself or its own"
         raise RefusalError("governance.subject", detail)
     return _agree(state, officer, proposal)
 
@@ -130,8 +130,9 @@ def due_ms(state: StateReader) -> int | None:
 
 def _agree(state: Overlay, officer: Participant, proposal: ProposalState) -> tuple[Event, ...]:
     organisation = officer.organisation
-    is_voter = organisation != actions.subject_of(proposal.action)
-    is_new = proposal.status in {"open", "waiting"} and enforcement.note_approval(state, officer, proposal)
+    is_voter = organisation != actions.has_no_vote(proposal.action, proposal.organisation)
+    is_undecided = proposal.status in {"open", "waiting"}
+    is_new = is_voter and is_undecided and enforcement.note_approval(state, officer, proposal)
     if proposal.status != "open" or organisation in proposal.approvals or not is_voter:
         seconded = Event("governance.seconded", str(proposal.number), f"by {officer.name} of {organisation}")
         return (seconded,) if is_new else ()
@@ -188,7 +189,7 @@ def _decide(
 
 def _has_passed(context: BlockContext, proposal: ProposalState) -> bool:
     voters = {member.name for member in context.validators.members}
-    voters.discard(actions.subject_of(proposal.action) or "")
+    voters.discard(actions.has_no_vote(proposal.action, proposal.organisation) or "")
     needed = actions.votes_needed(proposal.action, context.validators)
     return len(voters.intersection(proposal.approvals)) >= needed
 

@@ -58,9 +58,9 @@ class ReinstateMember(Record, frozen=True, tag="reinstate-member"):
     name: NameField
 
 
-LearningAction: TypeAlias = PauseLearning | ResumeLearning | ChangeTask | ReleaseModel
 MembershipAction: TypeAlias = AddMember | RemoveMember | ReplaceKeys | ReinstateMember
-Action: TypeAlias = MembershipAction | PolicyAction | SetBudget | LearningAction
+LearningAction: TypeAlias = PauseLearning | ResumeLearning | ChangeTask | ReleaseModel
+Action: TypeAlias = MembershipAction | LearningAction | PolicyAction | SetBudget
 
 # Payloads of transactions
 

@@ -35,7 +35,7 @@ def model_bytes(schema: ModelSchema, spec: OptimiserSpec | None) -> int:
     return SALT_BYTES + (MODEL_WORD_BYTES + memory_bytes(spec)) * schema.size
 
 
-def model_body(payload: bytes | memoryview, schema: ModelSchema, spec: OptimiserSpec | None) -> memoryview:
+def model_body(payload: bytes | bytearray | memoryview, schema: ModelSchema, spec: OptimiserSpec | None) -> memoryview:
     """Return the bytes of the words of a model, certified or initial, without salt and memory.
 
     Raises:

@@ -54,8 +54,8 @@ def about(action: PolicyAction) -> str:
             return policy.name
         case RepealPolicy(name):
             return name
-        case SetTerms(specification):
-            return specification.hex()
+        case SetTerms(task):
+            return task
         case _:
             assert_never(action)
 
@@ -69,7 +69,7 @@ def changes_nothing(state: StateReader, action: PolicyAction) -> bool:
         case RepealPolicy(name):
             return all(one.name != name for one in in_force(state))
         case SetTerms():
-            return terms_of(state, action.specification) == action
+            return terms_of(state, action.task) == action
         case _:
             assert_never(action)
 
@@ -103,7 +103,7 @@ def enact(state: Overlay, context: BlockContext, action: PolicyAction) -> None:
             write(state, policy_key(name), msgspec.structs.replace(held, repealed_height=context.height))
             _write_in_force(state, name, None)
         case SetTerms():
-            write(state, terms_key(action.specification), action)
+            write(state, terms_key(action.task), action)
         case _:
             assert_never(action)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from fl.governance.records import ReleaseModel
+from fl.governance.changes import changed_spec
+from fl.governance.records import ChangeTask, ReleaseModel
 from fl.membership.records import ProposalState
 from fl.policies import facts
 from fl.policies.actions import about
@@ -114,9 +115,17 @@ def closing_denial(state: StateReader, context: BlockContext, task: TaskState, c
 def enactment_denial(state: StateReader, context: BlockContext, proposal: ProposalState) -> str:
     """Return why a proposal that has its votes may not be enacted yet; empty when it may."""
     action = proposal.action
+    if isinstance(action, ChangeTask):
+        return _change_denial(state, context, action, proposal.organisation)
     if not isinstance(action, JUDGED):
         return ""
-    subject = _subject(action)
+    match action:
+        case SetBudget(organisation, data_set):
+            subject = f"{organisation}/{data_set}"
+        case ReleaseModel(name, version):
+            subject = f"{name}/{version}"
+        case _:
+            subject = about(action)
     told = facts.proposal_input(state, proposal, subject)
     denied = _denial(state, "proposal", lambda: ProposalOccasion(context.height, context.time_ms, told))
     if denied or not isinstance(action, ReleaseModel):
@@ -131,14 +140,17 @@ def enactment_denial(state: StateReader, context: BlockContext, proposal: Propos
     return _denial(state, "release", seen)
 
 
-def _subject(action: SetTerms | SetBudget | ReleaseModel) -> str:
-    match action:
-        case SetBudget():
-            return f"{action.organisation}/{action.data_set}"
-        case ReleaseModel(task, version):
-            return f"{task}/{version}"
-        case _:
-            return about(action)
+def _change_denial(state: StateReader, context: BlockContext, action: ChangeTask, organisation: str) -> str:
+    """Return why a task may not become what a change would make of it; empty when it may."""
+    task = task_of(state, action.task)
+    if task is None or task.status != "active":
+        return ""
+
+    def seen() -> Input:
+        spec, site = changed_spec(task.spec, action), facts.site_input(state, organisation, {})
+        return TaskOccasion(context.height, context.time_ms, facts.task_input(state, spec), site)
+
+    return _denial(state, "task", seen)
 
 
 def note_approval(state: Overlay, officer: Participant, proposal: ProposalState) -> bool:

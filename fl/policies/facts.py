@@ -24,7 +24,7 @@ Uses = dict[str, tuple[int, int]]
 
 def task_input(state: StateReader, spec: TaskSpec) -> inputs.TaskInput:
     """Return what policies see of a task."""
-    terms = terms_of(state, spec.digest)
+    terms = terms_of(state, spec.id)
     return inputs.TaskInput(
         id=spec.id,
         specification=spec.digest.hex(),

@@ -61,7 +61,7 @@ class TaskInput(Input):
     """Enforced: who may submit; empty for every trainer."""
 
     has_terms: bool
-    """Enforced: whether a quorum agreed to terms of this specification; else the agreed fields are empty or 0."""
+    """Enforced: whether a quorum agreed to terms of a task of this name; else the agreed fields are empty or 0."""
 
     purpose: Line
     """Agreed: what the model is for."""

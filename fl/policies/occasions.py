@@ -27,7 +27,7 @@ a round would close; terms, a budget or a release is voted on."""
 
 
 class TaskOccasion(Input):
-    """A task is proposed, or gets the approval that makes it active."""
+    """A task is proposed, gets the approval that makes it active, or would be changed."""
 
     height: int
     """Enforced: of the block."""
@@ -39,7 +39,7 @@ class TaskOccasion(Input):
     """The task."""
 
     site: SiteInput
-    """The institution that proposes or approves."""
+    """The institution that proposes, or whose approval it is."""
 
 
 class RoundOccasion(Input):

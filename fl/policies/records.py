@@ -67,8 +67,8 @@ class RepealPolicy(Record, frozen=True, tag="repeal-policy"):
 class SetTerms(Record, frozen=True, tag="set-terms"):
     """What a task is for, as far as its specification does not say it; in place of what was agreed before."""
 
-    specification: DigestField
-    """Digest of the task's specification, which need not be on the chain yet."""
+    task: NameField
+    """Its name; it need not be on the chain yet, and terms stay when it is changed."""
 
     purpose: PlainLine
     data_set: PlainLine

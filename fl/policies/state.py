@@ -15,7 +15,6 @@ from fl.policies.records import (
 )
 from fl.state import decoded, numbered
 from ledger.application import StateReader
-from ledger.digest import Digest
 
 POLICIES_KEY: Final = b"fl/policies"
 POLICY_PREFIX: Final = b"fl/policy/"
@@ -32,9 +31,9 @@ def site_key(organisation: str) -> bytes:
     return SITE_PREFIX + organisation.encode()
 
 
-def terms_key(specification: Digest) -> bytes:
+def terms_key(task: str) -> bytes:
     """State key of the terms of a task."""
-    return b"fl/terms/" + specification.hex().encode()
+    return b"fl/terms/" + task.encode()
 
 
 def pace_key(task: str) -> bytes:
@@ -65,9 +64,9 @@ def site_of(state: StateReader, organisation: str) -> SiteState | None:
     return None if value is None else decoded(value, SiteState)
 
 
-def terms_of(state: StateReader, specification: Digest) -> SetTerms | None:
-    """Return the terms of a task's specification."""
-    value = state.get(terms_key(specification))
+def terms_of(state: StateReader, task: str) -> SetTerms | None:
+    """Return the terms of a task."""
+    value = state.get(terms_key(task))
     return None if value is None else decoded(value, SetTerms)
 
 

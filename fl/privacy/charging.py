@@ -50,7 +50,7 @@ def require_budget(
 
 def begin(state: Overlay, context: BlockContext, spec: TaskSpec, current: RoundState) -> None:
     """Reserve what the round costs for every enrolled site whose budget holds it."""
-    terms = terms_of(state, spec.digest)
+    terms = terms_of(state, spec.id)
     if terms is None or not terms.data_set:
         return
     enrolled = {
@@ -101,7 +101,7 @@ def budget_input(
 
 
 def _charged(state: StateReader, spec: TaskSpec, organisation: str) -> tuple[PrivacyAccount, Mechanism] | None:
-    terms = terms_of(state, spec.digest)
+    terms = terms_of(state, spec.id)
     if terms is None or not terms.data_set:
         return None
     account = account_of(state, organisation, terms.data_set)

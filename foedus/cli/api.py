@@ -134,7 +134,7 @@ class Node:
         """
         if name is not None:
             return name
-        from node.api.answers import TasksAnswer
+        from node.api.task_answers import TasksAnswer
 
         known = [item.id for item in self.get(TasksAnswer, "tasks").items]
         if len(known) == 1:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foedus.cli.api import URL_DEFAULT, Limit, Node, Url
+from foedus.cli.decisions import propose_by_vote, tell
 from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_json, print_table
 from foedus.cli.passphrases import PassphraseFile
-from foedus.cli.proposing import propose_action, tell_proposal
 from foedus.cli.speaking import Key, TlsCa, TrustedGenesis, reaching
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def propose(  # noqa: PLR0913 - options of a command
 
     limits = _nanos(period_epsilon), _nanos(lifetime_epsilon)
     action = SetBudget(organisation, data_set, period_ms, *limits, delta_digits)
-    outcome = propose_action(url, action, key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    outcome = propose_by_vote(url, action, key, passphrase_file, genesis, tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("tighten")

@@ -10,11 +10,12 @@ import typer
 from foedus.cli.api import URL_DEFAULT, Limit, Node, Url, moment
 from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_json, print_table
 from foedus.cli.passphrases import PassphraseFile
-from foedus.cli.proposing import propose_action, tell_proposal
 from foedus.cli.speaking import Key, TlsCa, TrustedGenesis, reaching
 
 if TYPE_CHECKING:
-    from fl.membership.records import ProposalState
+    from collections.abc import Awaitable, Callable
+
+    from fl.membership.records import Action, ProposalState
     from fl.records import Contribution
     from foedus.audit.dry_run import DryRun
     from foedus.client.opening import Reached
@@ -75,10 +76,9 @@ def proposal_show(
     if one.policy is not None:
         facts |= {"occasion": one.policy.occasion, "description": one.policy.description.strip()}
         facts |= {f"clause {place}": clause for place, clause in enumerate(one.policy.clauses, start=1)}
-    if one.terms is not None:
-        facts |= {name: str(getattr(one.terms, name)) for name in one.terms.__struct_fields__}
-    if one.budget is not None:
-        facts |= {name: str(getattr(one.budget, name)) for name in one.budget.__struct_fields__}
+    for agreed in (one.terms, one.budget):
+        if agreed is not None:
+            facts |= {name: str(getattr(agreed, name)) for name in agreed.__struct_fields__}
     facts |= {name: said for name, said in (("held by", one.held_by), ("reason", one.reason)) if said}
     print_facts(f"Proposal {number}:", facts)
 
@@ -108,7 +108,7 @@ def approve(
         return await membership.approve(reached, proposal)
 
     outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-    tell_proposal("Approved:", outcome, url, as_json=as_json)
+    tell("Approved:", outcome, url, as_json=as_json)
 
 
 @app.command("pause")
@@ -126,8 +126,8 @@ def pause(
     """Propose, as an officer, to take no updates and no results for a while; f + 1 organisations decide it."""
     from fl.governance.records import PauseLearning
 
-    outcome = propose_action(url, PauseLearning(task, round(hours * HOUR_MS)), key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    outcome = propose_by_vote(url, PauseLearning(task, round(hours * HOUR_MS)), key, passphrase_file, genesis, tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("resume")
@@ -144,8 +144,8 @@ def resume(
     """Propose, as an officer, that a pause ends before its time."""
     from fl.governance.records import ResumeLearning
 
-    outcome = propose_action(url, ResumeLearning(task), key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    outcome = propose_by_vote(url, ResumeLearning(task), key, passphrase_file, genesis, tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("change-task")
@@ -184,7 +184,7 @@ def change_task(
         return await propose(reached, action)
 
     outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("dry-run")
@@ -244,3 +244,78 @@ def _dry_run_json(tried: DryRun) -> dict[str, Json]:
     ]
     facts: dict[str, Json] = {"task": tried.task, "before": tried.before, "after": tried.after}
     return facts | {"rounds": rounds, "skipped": tried.skipped}
+
+
+@app.command("release")
+def release(
+    task: Annotated[str, typer.Argument(help="The task.")],
+    version: Annotated[int, typer.Argument(help="Version of its model.", min=1)],
+    *,
+    key: Key,
+    url: Url = URL_DEFAULT,
+    passphrase_file: PassphraseFile = None,
+    genesis: TrustedGenesis = None,
+    tls_ca: TlsCa = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose, as an officer, that a certified model may be used; your own organisation has no vote on that."""
+
+    async def work(reached: Reached) -> Outcome:
+        from fl.governance.records import ReleaseModel
+        from fl.records import ModelState
+        from fl.state import model_key
+        from foedus.client.facts import read_fact
+        from foedus.client.membership import propose
+
+        model = await read_fact(reached.wire, reached.trust, model_key(task, version), ModelState)
+        if model is None or model.payload is None:
+            raise CommandError(f"{task} has no model {version}; `foedus model list {task}` shows all")
+        return await propose(reached, ReleaseModel(task, version, model.payload))
+
+    outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
+
+
+def propose_by_vote(
+    url: str,
+    action: Action,
+    key: Path,
+    passphrase_file: Path | None,
+    genesis: Path | None,
+    tls_ca: Path | None,
+) -> Outcome:
+    """Put an action to the vote as an officer; return what became of it."""
+    return reaching(url, proposing(action), key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
+
+
+def proposing(action: Action) -> Callable[[Reached], Awaitable[Outcome]]:
+    """Return the work that puts an action to the vote."""
+
+    async def work(reached: Reached) -> Outcome:
+        from foedus.client.membership import propose
+
+        return await propose(reached, action)
+
+    return work
+
+
+def tell(title: str, outcome: Outcome, url: str, *, as_json: bool) -> None:
+    """Print what became of a proposal or an approval."""
+    answer, proposal = outcome
+    facts: dict[str, Json] = {"transaction": answer.id, "height": answer.height}
+    if proposal is None:
+        facts["status"] = "nothing to do"
+    else:
+        facts |= {
+            "number": proposal.number,
+            "digest": proposal.digest.hex(),
+            "status": proposal.status,
+            "approvals": list(proposal.approvals),
+        }
+    if as_json:
+        print_json(facts)
+        return
+    shown = {name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in facts.items()}
+    if proposal is not None and proposal.status == "open":
+        shown["next"] = f"foedus proposal approve {proposal.number} --url {url}, by officers of other organisations"
+    print_facts(title, shown)

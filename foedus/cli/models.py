@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from foedus.cli.api import URL_DEFAULT, Limit, Node, Task, Url, figures, short
 from foedus.cli.output import AsJson, CommandError, print_facts, print_json, print_table
-from foedus.cli.passphrases import PassphraseFile
-from foedus.cli.proposing import tell_proposal
-from foedus.cli.speaking import Key, TlsCa, TrustedGenesis, reaching
-
-if TYPE_CHECKING:
-    from fl.membership.records import ProposalState
-    from foedus.client.opening import Reached
-    from node.api.answers import SubmittedAnswer
 
 app = typer.Typer(help="Certified models.", no_args_is_help=True)
 Version = Annotated[str, typer.Argument(help="Version, or latest.")]
@@ -160,34 +152,3 @@ def _require_payload(path: Path, identity: str | None) -> None:
     if found != identity:
         path.unlink()
         raise CommandError(f"the node sent payload {found}, the chain names {identity}: the file was removed")
-
-
-@app.command("release")
-def release(
-    version: Annotated[int, typer.Argument(help="Version of the model.", min=0)],
-    *,
-    key: Key,
-    task: Task = None,
-    url: Url = URL_DEFAULT,
-    passphrase_file: PassphraseFile = None,
-    genesis: TrustedGenesis = None,
-    tls_ca: TlsCa = None,
-    as_json: AsJson = False,
-) -> None:
-    """Propose, as an officer, that a model version is released; it waits for what policies demand of releases."""
-    name = Node(url).task(task)
-
-    async def work(reached: Reached) -> tuple[SubmittedAnswer, ProposalState | None]:
-        from fl.governance.records import ReleaseModel
-        from fl.records import ModelState
-        from fl.state import model_key
-        from foedus.client.facts import read_fact
-        from foedus.client.membership import propose
-
-        model = await read_fact(reached.wire, reached.trust, model_key(name, version), ModelState)
-        if model is None or model.payload is None:
-            raise CommandError(f"{name} has no model {version} to release; `foedus model list` shows all")
-        return await propose(reached, ReleaseModel(name, version, model.payload))
-
-    outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)

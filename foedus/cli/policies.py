@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foedus.cli.api import URL_DEFAULT, Limit, Node, Url
+from foedus.cli.decisions import propose_by_vote, tell
 from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_json, print_table
 from foedus.cli.passphrases import PassphraseFile
-from foedus.cli.proposing import propose_action, tell_proposal
 from foedus.cli.speaking import Key, TlsCa, TrustedGenesis
 
 if TYPE_CHECKING:
     from genesis.policy_files import PolicyFile
-    from node.api.answers import TaskAnswer
 
 app = typer.Typer(help="What the consortium demands of rounds.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A policy file, TOML.")]
@@ -169,8 +168,8 @@ def propose(
 
     file = load_policy(path)
     _require_passing(file)
-    outcome = propose_action(url, AdoptPolicy(file.policy, delay_ms), key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    outcome = propose_by_vote(url, AdoptPolicy(file.policy, delay_ms), key, passphrase_file, genesis, tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("repeal")
@@ -188,13 +187,13 @@ def repeal(
     """Propose, as an officer, that a policy is no longer in force."""
     from fl.policies.records import RepealPolicy
 
-    outcome = propose_action(url, RepealPolicy(name, delay_ms), key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    outcome = propose_by_vote(url, RepealPolicy(name, delay_ms), key, passphrase_file, genesis, tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("terms")
 def terms(  # noqa: PLR0913 - options of a command
-    task: Annotated[str, typer.Argument(help="Name of a task on the chain, or a task's digest (64 hex digits).")],
+    task: Annotated[str, typer.Argument(help="Name of the task, on the chain or still to be proposed.")],
     *,
     key: Key,
     purpose: Annotated[str, typer.Option(help="What the model is for.")] = "",
@@ -218,12 +217,9 @@ def terms(  # noqa: PLR0913 - options of a command
     """Propose, as an officer, what a task is for, as far as its specification does not say it."""
     from fl.policies.records import SetTerms
     from fl.privacy.records import Mechanism
-    from ledger.digest import DIGEST_BYTES, Digest
 
-    is_digest = len(task) == 2 * DIGEST_BYTES and all(letter in "0123456789abcdef" for letter in task)
-    digest = task if is_digest else _task(Node(url), task).digest
     action = SetTerms(
-        Digest(bytes.fromhex(digest)),
+        task,
         purpose,
         data_set,
         architecture,
@@ -233,14 +229,8 @@ def terms(  # noqa: PLR0913 - options of a command
         reward_share_permille,
         Mechanism(noise_micros, sampling_micros, steps),
     )
-    outcome = propose_action(url, action, key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
-
-
-def _task(node: Node, name: str) -> TaskAnswer:
-    from node.api.answers import TaskAnswer
-
-    return node.get(TaskAnswer, "tasks", name)
+    outcome = propose_by_vote(url, action, key, passphrase_file, genesis, tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 def _require_passing(file: PolicyFile) -> None:

@@ -147,8 +147,13 @@ def propose(
     async def work(reached: Reached) -> tuple[SubmittedAnswer, TaskState]:
         from fl.records import TaskProposal
         from foedus.client.transfers import upload
+        from ledger.payload import chunk_hashes
 
-        certificate = None if first is None else await upload(reached.wire, first.payload, first.descriptor)
+        certificate = (
+            None
+            if first is None
+            else await upload(reached.wire, first.payload, first.descriptor, chunk_hashes(first.payload))
+        )
         return await _say(reached, "task.propose", TaskProposal(spec, certificate), spec.id)
 
     outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foedus.cli.api import URL_DEFAULT, Limit, Node, Url, short
+from foedus.cli.decisions import proposing, tell
 from foedus.cli.output import AsJson, CommandError, Json, print_facts, print_json, print_table
 from foedus.cli.passphrases import PassphraseFile, open_key
-from foedus.cli.proposing import propose_action, tell_proposal
 from foedus.cli.speaking import Key, TlsCa, TrustedGenesis, reaching
 
 if TYPE_CHECKING:
-    from fl.membership.records import ProposalState
+    from fl.membership.records import Action, ProposalState
     from foedus.client.opening import Reached
     from node.api.answers import SubmittedAnswer
 
@@ -83,7 +83,7 @@ def add(
         return await propose(reached, AddMember(load_card(card, chain_id=reached.trust.chain_id)))
 
     outcome = reaching(url, work, key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("remove")
@@ -100,8 +100,8 @@ def remove(
     """Propose, as an officer, that an institution leaves; it has no vote on that."""
     from fl.membership.records import RemoveMember
 
-    outcome = propose_action(url, RemoveMember(name), key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    outcome = _propose(url, RemoveMember(name), key, passphrase_file, genesis, tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("reinstate")
@@ -118,8 +118,8 @@ def reinstate(
     """Propose, as an officer, that a suspended validator gets its seat back."""
     from fl.membership.records import ReinstateMember
 
-    outcome = propose_action(url, ReinstateMember(name), key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    outcome = _propose(url, ReinstateMember(name), key, passphrase_file, genesis, tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("replace-keys")
@@ -138,8 +138,8 @@ def replace_keys(
     from ledger.codec import decode
 
     action = decode(path.read_bytes(), ReplaceKeys, bytes_max=65_536)
-    outcome = propose_action(url, action, key, passphrase_file, genesis, tls_ca)
-    tell_proposal("Proposed:", outcome, url, as_json=as_json)
+    outcome = _propose(url, action, key, passphrase_file, genesis, tls_ca)
+    tell("Proposed:", outcome, url, as_json=as_json)
 
 
 @app.command("replacement")
@@ -237,3 +237,14 @@ def evidence_list(*, url: Url = URL_DEFAULT, limit: Limit = 50, as_json: AsJson 
         for one in node.get(OffencesAnswer, "evidence", limit=limit).items
     ]
     print_table("Evidence", ("validator", "kind", "at height", "view", "shown in block", "transaction"), rows)
+
+
+def _propose(
+    url: str,
+    action: Action,
+    key: Path,
+    passphrase_file: Path | None,
+    genesis: Path | None,
+    tls_ca: Path | None,
+) -> tuple[SubmittedAnswer, ProposalState | None]:
+    return reaching(url, proposing(action), key=key, passphrase_file=passphrase_file, genesis=genesis, tls_ca=tls_ca)

@@ -189,7 +189,9 @@ class Session:
             new = with_noise(self._required_key, current, base, new, clip=clip, noise=noise)
             clip = None
         update = prepare_update(self._required_key, task.spec.schema, current, base, new, clip=clip)
-        certificate = await upload(self._wire, update.payload, update.descriptor, report=self._report)
+        certificate = await upload(
+            self._wire, update.payload, update.descriptor, update.chunk_hashes, report=self._report
+        )
         statement = UpdateSubmission(
             task=current.task,
             round=current.number,

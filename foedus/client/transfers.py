@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from foedus.client.errors import NodeRefusedError, NodeUnreachableError, UnverifiedError
 from foedus.client.progress import Progress, Report
 from foedus.client.wire import Wire, back_off
 from ledger.codec import CodecError, decode
+from ledger.digest import Digest
 from ledger.payload import CHUNK_BYTES, AvailabilityCertificate, PayloadDescriptor, describe
 from node.api.answers import AvailabilityAnswer, UploadAnswer
+from node.signed_request import digest_of_chunks
 
 CHUNKS_PER_REQUEST_MAX: Final = 8
 DOWNLOAD_PART_BYTES: Final = 8 << 20
@@ -24,7 +27,12 @@ _SENT_AGAIN: Final = frozenset({"payload.mismatch", "payload.unknown", "payload.
 
 
 async def upload(
-    wire: Wire, payload: bytes, descriptor: PayloadDescriptor, *, report: Report | None = None
+    wire: Wire,
+    payload: bytes | bytearray,
+    descriptor: PayloadDescriptor,
+    hashes: Sequence[Digest],
+    *,
+    report: Report | None = None,
 ) -> AvailabilityCertificate:
     """Bring a payload to the node and return the quorum's word that it is kept.
 
@@ -32,6 +40,7 @@ async def upload(
         wire: to the node.
         payload: salt and words.
         descriptor: of the payload.
+        hashes: of its chunks.
         report: told how far the upload is.
 
     Raises:
@@ -40,7 +49,7 @@ async def upload(
         UnverifiedError: the certificate is for something else.
     """
     path = f"/v1/payloads/{descriptor.size}-{descriptor.root.hex()}"
-    answer = await _bring(wire, path, payload, descriptor, report)
+    answer = await _bring(wire, path, _Outgoing(memoryview(payload), descriptor, hashes), report)
     try:
         certificate = decode(
             bytes.fromhex(answer.certificate), AvailabilityCertificate, bytes_max=CERTIFICATE_BYTES_MAX
@@ -52,9 +61,20 @@ async def upload(
     return certificate
 
 
-async def _bring(
-    wire: Wire, path: str, payload: bytes, descriptor: PayloadDescriptor, report: Report | None
-) -> AvailabilityAnswer:
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    """A payload to be sent."""
+
+    content: memoryview
+    descriptor: PayloadDescriptor
+    hashes: Sequence[Digest]
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """Return where the bytes of these chunks begin and end."""
+        return first * CHUNK_BYTES, min((last + 1) * CHUNK_BYTES, self.descriptor.size)
+
+
+async def _bring(wire: Wire, path: str, outgoing: _Outgoing, report: Report | None) -> AvailabilityAnswer:
     """Send what is missing and wait for the certificate.
 
     Chunks that were damaged on the way, or that the node lost in a restart, are sent once more; and a node that took
@@ -63,7 +83,7 @@ async def _bring(
     attempt = 0
     while True:
         try:
-            await _send_missing(wire, path, payload, descriptor, report)
+            await _send_missing(wire, path, outgoing, report)
             return await wire.answer(path + "/certificate", AvailabilityAnswer, signed=True)
         except NodeRefusedError as error:
             attempt += 1
@@ -71,7 +91,7 @@ async def _bring(
                 raise
 
 
-async def download(wire: Wire, path: str, descriptor: PayloadDescriptor, *, report: Report | None = None) -> bytes:
+async def download(wire: Wire, path: str, descriptor: PayloadDescriptor, *, report: Report | None = None) -> bytearray:
     """Return a payload, checked against its digest.
 
     Args:
@@ -84,35 +104,39 @@ async def download(wire: Wire, path: str, descriptor: PayloadDescriptor, *, repo
         UnverifiedError: the bytes are not the payload's.
         NodeRefusedError, NodeUnreachableError: see `Wire.request`.
     """
-    parts = []
+    payload = bytearray(descriptor.size)
     for start in range(0, descriptor.size, DOWNLOAD_PART_BYTES):
         last = min(start + DOWNLOAD_PART_BYTES, descriptor.size) - 1
         headers = {"Range": f"bytes={start}-{last}"}
         moved = _moved(report, "download", start, descriptor.size)
         reply = await wire.request("GET", path, headers=headers, bytes_max=DOWNLOAD_PART_BYTES, moved=moved)
-        parts.append(reply.body)
-    payload = b"".join(parts)
+        payload[start : start + len(reply.body)] = reply.body
     if len(payload) != descriptor.size or describe(payload) != descriptor:
         raise UnverifiedError(f"{wire.url}{path} is not the payload {descriptor.id.hex()} that stands in the chain")
     return payload
 
 
-async def _send_missing(
-    wire: Wire, path: str, payload: bytes, descriptor: PayloadDescriptor, report: Report | None
-) -> None:
+async def _send_missing(wire: Wire, path: str, outgoing: _Outgoing, report: Report | None) -> None:
+    size = outgoing.descriptor.size
     state = await wire.answer(path, UploadAnswer, signed=True)
     failures = 0
     while not state.stored:
-        first, last = _span(state, descriptor.chunk_count)
-        start, stop = first * CHUNK_BYTES, min((last + 1) * CHUNK_BYTES, descriptor.size)
+        first, last = _span(state, outgoing.descriptor.chunk_count)
+        start, stop = outgoing.span(first, last)
         headers = {
-            "Content-Range": f"bytes {start}-{stop - 1}/{descriptor.size}",
+            "Content-Range": f"bytes {start}-{stop - 1}/{size}",
             "Content-Type": "application/octet-stream",
         }
         try:
-            moved = _moved(report, "upload", start, descriptor.size)
-            body = payload[start:stop]
-            reply = await wire.request("PUT", path, body=body, headers=headers, signed=True, once=True, moved=moved)
+            reply = await wire.request(
+                "PUT",
+                path,
+                body=outgoing.content[start:stop],
+                headers=headers,
+                signed=digest_of_chunks(outgoing.hashes[first : last + 1]),
+                once=True,
+                moved=_moved(report, "upload", start, size),
+            )
         except NodeUnreachableError:
             failures += 1
             if failures > FAILURES_MAX:

@@ -20,9 +20,10 @@ from fl.kernels import library
 from fl.records import METRIC_UNIT, METRICS_MAX, Metrics, RoundState
 from fl.schema import ModelSchema, TensorSpec
 from foedus.client.errors import ClientError
-from ledger.digest import digest
+from ledger.digest import Digest, digest
 from ledger.identity import SigningKey
-from ledger.payload import SALT_BYTES, PayloadDescriptor, describe
+from ledger.merkle import root_of_hashes
+from ledger.payload import SALT_BYTES, PayloadDescriptor, chunk_hashes
 
 Flat = NDArray[np.generic]
 Arrays = Mapping[str, Flat]
@@ -39,10 +40,11 @@ class InvalidUpdateError(ClientError):
 class PreparedUpdate:
     """An update's bytes."""
 
-    payload: bytes
+    payload: bytearray
     """Salt and int16 words."""
 
     descriptor: PayloadDescriptor
+    chunk_hashes: tuple[Digest, ...]
     saturated: int
     """Words that were cut off at the end of the grid's range."""
 
@@ -80,7 +82,9 @@ def prepare_update(
         cut, length = _quantise(name, *pair, UPDATE_FRACTION_BITS - segment.exponent, factor, target)
         saturated += cut
         squares += length
-    return PreparedUpdate(bytes(payload), describe(payload), saturated, sqrt(squares) if norm is None else norm)
+    hashes = tuple(chunk_hashes(payload))
+    descriptor = PayloadDescriptor(len(payload), root_of_hashes(hashes))
+    return PreparedUpdate(payload, descriptor, hashes, saturated, sqrt(squares) if norm is None else norm)
 
 
 def metrics_of(figures: Mapping[str, float] | None) -> Metrics:

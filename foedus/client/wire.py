@@ -25,7 +25,7 @@ from foedus.client.errors import ClientError, NodeRefusedError, NodeUnreachableE
 from ledger.codec import settle
 from ledger.digest import Digest
 from ledger.identity import SigningKey
-from node.signed_request import signed_headers
+from node.signed_request import BodyDigest, digest_of, signed_headers
 
 AnswerT = TypeVar("AnswerT")
 
@@ -140,9 +140,9 @@ class Wire:
         method: str,
         path: str,
         *,
-        body: bytes = b"",
+        body: bytes | memoryview = b"",
         headers: Mapping[str, str] | None = None,
-        signed: bool = False,
+        signed: bool | BodyDigest = False,
         bytes_max: int = ANSWER_BYTES_MAX,
         once: bool = False,
         moved: Callable[[int], None] | None = None,
@@ -154,7 +154,7 @@ class Wire:
             path: path and query.
             body: of the request.
             headers: beside the signature's.
-            signed: whether to sign with the session's key.
+            signed: whether to sign with the session's key; the body's digest where that is known.
             bytes_max: longest answer.
             once: ask only once; for what is large, and better continued than repeated.
             moved: told how many bytes of the body, or of the answer when there is no body, have moved in this attempt.
@@ -190,16 +190,17 @@ class Wire:
         self,
         method: str,
         path: str,
-        body: bytes,
+        body: bytes | memoryview,
         headers: dict[str, str],
         bytes_max: int,
         moved: Callable[[int], None] | None,
         *,
-        signed: bool,
+        signed: bool | BodyDigest,
     ) -> Reply:
         assert self._session is not None, "a wire is used inside `async with`"
         if signed:
-            headers |= self._signature(method, path, body)
+            said = signed if isinstance(signed, BodyDigest) else digest_of(body)
+            headers |= self._signature(method, path, said)
         elif self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         url, data = URL(self.url + path, encoded=True), _Body(body, moved) if body else None
@@ -209,26 +210,26 @@ class Wire:
                 raise _refusal(response.status, content)
             return Reply(response.status, response.headers, content)
 
-    def _signature(self, method: str, path: str, body: bytes) -> dict[str, str]:
+    def _signature(self, method: str, path: str, said: BodyDigest) -> dict[str, str]:
         if self.key is None:
             raise ClientError(f"{method} {path} needs a participant's key: foedus.connect(..., key=...)")
         assert self.chain_id is not None, "a session knows its chain before it signs"
-        return signed_headers(self.key, self.chain_id, method, path, time_ns() // 1_000_000, body)
+        return signed_headers(self.key, self.chain_id, method, path, time_ns() // 1_000_000, said)
 
 
 class _Body(aiohttp.Payload):
     """A body in memory, written in pieces; aiohttp may write it a second time on a new connection."""
 
-    _value: bytes
+    _value: bytes | memoryview
 
-    def __init__(self, content: bytes, moved: Callable[[int], None] | None) -> None:
+    def __init__(self, content: bytes | memoryview, moved: Callable[[int], None] | None) -> None:
         super().__init__(content)
         self._size = len(content)
         self._moved = moved
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return it as text; for aiohttp's own logs."""
-        return self._value.decode(encoding, errors)
+        return bytes(self._value).decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write all of it."""

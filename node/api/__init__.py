@@ -8,7 +8,7 @@ milliseconds) or the bytes of a payload; what goes wrong is `application/problem
 |---|---|
 | `GET /v1/status` | `status` |
 | `GET /v1/validators`, `GET /v1/proposals`, `GET /v1/evidence` | `membership` |
-| `GET /v1/policies`, `GET /v1/sites`, `GET /v1/tasks/{task}/terms`, `.../models/{version}/release` | `policies` |
+| `GET /v1/policies`, `GET /v1/sites`, `GET /v1/tasks/{task}/terms` | `policies` |
 | `GET /v1/budgets`, `GET /v1/budgets/{organisation}/{data_set}` | `budgets` |
 | `GET /v1/blocks`, `GET /v1/blocks/{height or id}` | `blocks` |
 | `GET, POST /v1/transactions`, `GET /v1/transactions/{id}` | `transactions` |

@@ -7,7 +7,6 @@ of the two; uploads need one; a transaction needs neither, since it is signed it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from time import time_ns
 from typing import Final, Literal
 
@@ -19,7 +18,7 @@ from ledger.transaction import TRANSACTION_BYTES_MAX
 from node.api.answering import VIEW
 from node.api.operations import Access
 from node.api.problem import Problem
-from node.signed_request import KEY_HEADER, UnsignedRequestError, verify_headers
+from node.signed_request import KEY_HEADER, BodyDigest, UnsignedRequestError, digest_of, verify_headers
 from node.tokens import Scope, Token, TokenBook
 
 BODY_BYTES_MAX: Final = 4 * TRANSACTION_BYTES_MAX
@@ -46,8 +45,8 @@ class Writer:
     owner: str
     """Whose quota it counts against."""
 
-    body_digest: bytes | None
-    """SHA-256 that the body must have; None when a token speaks, which signs nothing."""
+    body_digest: BodyDigest | None
+    """What the body must have; None when a token speaks, which signs nothing."""
 
 
 RULES: Final = web.AppKey("access", Rules)
@@ -85,14 +84,14 @@ def require_writer(request: web.Request) -> Writer:
     return Writer(f"participant:{participant.name}", body_digest)
 
 
-def require_body(came: bytes, needed: bytes | None) -> None:
+def require_body(came: BodyDigest | None, needed: BodyDigest | None) -> None:
     """Check the digest of a body that has been read, when the request named one.
 
     Raises:
         Problem: 400 `request.body_digest`.
     """
     if needed is not None and came != needed:
-        detail = f"the signed request names a body of SHA-256 {needed.hex()}, {came.hex()} came"
+        detail = f"the signed request names a body of digest {needed.text}, {came.text if came else 'none'} came"
         raise Problem(400, "request.body_digest", detail)
 
 
@@ -114,8 +113,8 @@ def _token(request: web.Request, needed: Scope) -> Token | None:
     return found
 
 
-def _participant(request: web.Request) -> tuple[Participant, bytes]:
-    """Return who signed the request, and the SHA-256 that its body must have."""
+def _participant(request: web.Request) -> tuple[Participant, BodyDigest]:
+    """Return who signed the request, and the digest that its body must have."""
     view = request.app[VIEW]
     if KEY_HEADER not in request.headers:
         raise _unauthorised("a token, or a request signed by a participant,")
@@ -124,7 +123,7 @@ def _participant(request: web.Request) -> tuple[Participant, bytes]:
     except UnsignedRequestError as error:
         raise Problem(401, "request.unsigned", str(error), headers=_CHALLENGE) from error
     if not request.body_exists:
-        require_body(sha256(b"").digest(), body_digest)
+        require_body(digest_of(b""), body_digest)
     participant = participant_of(view.state(), key)
     if participant is None:
         raise Problem(403, "request.not_enrolled", f"{key.hex()} is no participant of this chain")

@@ -172,16 +172,16 @@ def _about(action: Action) -> str:
     match action:
         case AddMember(card):
             return card.name
-        case AdoptPolicy() | RepealPolicy() | SetTerms():
-            return about(action)
-        case SetBudget():
-            return f"{action.organisation}/{action.data_set}"
         case PauseLearning(task) | ResumeLearning(task):
             return task or EVERYTHING
         case ChangeTask(task):
             return task
         case ReleaseModel(task, version):
             return f"{task}/{version}"
+        case AdoptPolicy() | RepealPolicy() | SetTerms():
+            return about(action)
+        case SetBudget(organisation, data_set):
+            return f"{organisation}/{data_set}"
         case _:
             return subject_of(action) or ""
 

@@ -75,11 +75,12 @@ class ProposalItem(Answer, frozen=True):
 
     number: int
     action: str
-    """`add-member`, `remove-member`, `replace-keys`, `reinstate-member`, `adopt-policy`, `repeal-policy`, `set-terms`,
-    `set-budget`, `pause-learning`, `resume-learning`, `change-task` or `release-model`."""
+    """`add-member`, `remove-member`, `replace-keys`, `reinstate-member`, `pause-learning`, `resume-learning`,
+    `change-task`, `release-model`, `adopt-policy`, `repeal-policy`, `set-terms` or `set-budget`."""
 
     subject: str
-    """The institution, policy, specification, account, task (`*` for all) or model (`task/version`) it is about."""
+    """The institution, the task (`*` for all), the model (`task/version`), the policy, or the site and data set of a
+    budget that it is about."""
 
     digest: str
     """Approvals name it."""

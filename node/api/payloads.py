@@ -17,6 +17,7 @@ from aiohttp import web
 
 from ledger.codec import encode, settle
 from ledger.digest import Digest
+from ledger.merkle import leaf_hash
 from ledger.payload import CHUNK_BYTES, PAYLOAD_BYTES_MAX, SALT_BYTES, PayloadDescriptor
 from node.api.access import require_body, require_writer
 from node.api.answering import VIEW, hex_bytes, integer, json, wait_seconds, within
@@ -24,6 +25,7 @@ from node.api.answers import AvailabilityAnswer, UploadAnswer
 from node.api.operations import BYTES, CONTENT_RANGE, JSON, TIMEOUT, Content, Operation, get
 from node.api.problem import Problem
 from node.payloads.errors import UnknownPayloadError
+from node.signed_request import BodyDigest, digest_of_chunks
 from node.view import NodeView
 
 MISSING_SHOWN_MAX: Final = 256
@@ -56,8 +58,9 @@ async def upload(request: web.Request) -> web.Response:
         )
     async with uploads:
         await view.payloads.stage(descriptor, owner=writer.owner)
-        came = await _write_chunks(request, view, descriptor, first, last)
-        require_body(came, writer.body_digest)
+        body = _Body(writer.body_digest)
+        await _write_chunks(request, view, descriptor, first, last, body)
+        require_body(body.digest(), writer.body_digest)
         if not view.payloads.missing_chunks(descriptor.id):
             await view.payloads.finish(descriptor.id)
     return json(_state(view, descriptor))
@@ -82,17 +85,40 @@ async def certificate(request: web.Request) -> web.Response:
     )
 
 
+class _Body:
+    """A body as it comes: hashed once, the way its request was signed, or not at all for a token."""
+
+    def __init__(self, needed: BodyDigest | None) -> None:
+        self._of_chunks: Final = needed is not None and needed.of_chunks
+        self._running: Final = None if needed is None or needed.of_chunks else sha256()
+        self._hashes: Final[list[Digest]] = []
+
+    def take(self, chunk: bytes) -> Digest | None:
+        """Hash the next chunk; return its leaf hash when that is what was computed."""
+        if self._running is not None:
+            self._running.update(chunk)
+        if not self._of_chunks:
+            return None
+        self._hashes.append(leaf_hash(chunk))
+        return self._hashes[-1]
+
+    def digest(self) -> BodyDigest | None:
+        """Return the digest of all that came."""
+        if self._of_chunks:
+            return digest_of_chunks(self._hashes)
+        return None if self._running is None else BodyDigest(self._running.digest())
+
+
 async def _write_chunks(
-    request: web.Request, view: NodeView, descriptor: PayloadDescriptor, first: int, last: int
-) -> bytes:
-    """Write the body chunk by chunk and return its SHA-256; while a chunk is hashed and written, the next one comes."""
-    running = sha256()
+    request: web.Request, view: NodeView, descriptor: PayloadDescriptor, first: int, last: int, body: _Body
+) -> None:
+    """Write the body chunk by chunk; while a chunk is hashed and written, the next one comes."""
     missing = set(view.payloads.missing_chunks(descriptor.id))
 
     async def take(index: int, chunk: bytes) -> None:
-        await asyncio.to_thread(running.update, chunk)
+        hashed = await asyncio.to_thread(body.take, chunk)
         if index in missing:
-            await view.payloads.write_chunk(descriptor.id, index, chunk)
+            await view.payloads.write_chunk(descriptor.id, index, chunk, hashed)
 
     taking: asyncio.Task[None] | None = None
     try:
@@ -106,7 +132,6 @@ async def _write_chunks(
     finally:
         if taking is not None and not taking.done():
             await asyncio.wait({taking})  # what came whole is kept, though the stream broke off
-    return running.digest()
 
 
 async def _next_chunk(request: web.Request, first: int, last: int, length: int) -> bytes:

@@ -1,10 +1,9 @@
-"""`/v1/policies`, `/v1/sites`, terms, releases: what the consortium demands, what institutions say of themselves."""
+"""`/v1/policies`, `/v1/sites`, terms: what the consortium demands, what institutions say of themselves."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from fl.governance.state import release_of
 from fl.membership.records import ProposalState
 from fl.policies.enforcement import enactment_denial
 from fl.policies.occasions import OCCASIONS
@@ -16,18 +15,15 @@ from fl.state import decoded
 from ledger.application import BlockContext
 from ledger.fields import Height
 from node.api.answering import VIEW, json, limit_of, optional_name
-from node.api.models import require_model
 from node.api.operations import AFTER_NAME, LIMIT, get
 from node.api.policy_answers import (
     PoliciesAnswer,
     PolicyItem,
-    ReleaseAnswer,
     SiteItem,
     SitesAnswer,
     TermsAnswer,
 )
 from node.api.problem import Problem
-from node.api.tasks import require_task
 from node.view import NodeView
 
 
@@ -69,20 +65,11 @@ async def site(request: web.Request) -> web.Response:
 
 async def terms(request: web.Request) -> web.Response:
     """Give what a quorum agreed about a task beside its specification."""
-    view, name = request.app[VIEW], request.match_info["task"]
-    found = terms_of(view.state(), require_task(view, name).spec.digest)
+    name = request.match_info["task"]
+    found = terms_of(request.app[VIEW].state(), name)
     if found is None:
-        raise Problem(404, "terms.unknown", f"no terms were agreed for task {name}")
+        raise Problem(404, "terms.unknown", f"no terms were agreed for a task {name[:64]!r}")
     return json(terms_answer(found))
-
-
-async def release(request: web.Request) -> web.Response:
-    """Tell in which block a model version was released."""
-    model = require_model(request)
-    found = release_of(request.app[VIEW].state(), model.task, model.version)
-    if found is None:
-        raise Problem(404, "release.unknown", f"model {model.version} of task {model.task} is not released")
-    return json(ReleaseAnswer(task=found.task, version=found.version, height=found.height))
 
 
 def policy_item(one: Policy, *, adopted: int, repealed: int) -> PolicyItem:
@@ -104,7 +91,7 @@ def policy_item(one: Policy, *, adopted: int, repealed: int) -> PolicyItem:
 def terms_answer(one: SetTerms) -> TermsAnswer:
     """Return terms as the API shows them."""
     return TermsAnswer(
-        specification=one.specification.hex(),
+        task=one.task,
         purpose=one.purpose,
         data_set=one.data_set,
         architecture=one.architecture,
@@ -152,11 +139,5 @@ ROUTES = (
     get("/v1/policies/{name}", policy, PolicyItem, problems=("policy.unknown",)),
     get("/v1/sites", sites, SitesAnswer, query=(AFTER_NAME, LIMIT)),
     get("/v1/sites/{organisation}", site, SiteItem, problems=("site.unknown",)),
-    get("/v1/tasks/{task}/terms", terms, TermsAnswer, problems=("task.unknown", "terms.unknown")),
-    get(
-        "/v1/tasks/{task}/models/{version}/release",
-        release,
-        ReleaseAnswer,
-        problems=("task.unknown", "model.unknown", "release.unknown"),
-    ),
+    get("/v1/tasks/{task}/terms", terms, TermsAnswer, problems=("terms.unknown",)),
 )

@@ -43,7 +43,7 @@ class PoliciesAnswer(Answer, frozen=True):
 class TermsAnswer(Answer, frozen=True):
     """What a quorum agreed about a task beside its specification."""
 
-    specification: str
+    task: str
     purpose: str
     data_set: str
     architecture: str
@@ -82,12 +82,3 @@ class SitesAnswer(Answer, frozen=True):
     items: tuple[SiteItem, ...]
     next: str | None = None
     """Value of `after` for the next page; none after the last."""
-
-
-class ReleaseAnswer(Answer, frozen=True):
-    """A model version that was released."""
-
-    task: str
-    version: int
-    height: int
-    """Block in which the release was enacted."""

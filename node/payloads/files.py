@@ -132,8 +132,12 @@ class PayloadFiles:
             known = (place / "hashes").read_bytes()
             return Scan(self._scan(payload, place, known), hashes_lead_to(payload, known))
 
-    def write(self, payload: PayloadDescriptor, index: int, chunk: bytes, *, verify: bool) -> bool:
+    def write(
+        self, payload: PayloadDescriptor, index: int, chunk: bytes, *, verify: bool, hashed: Digest | None = None
+    ) -> bool:
         """Write a chunk of a staged payload; return whether it `is_on_grid`. Not fsynced before `finish`.
+
+        It is hashed unless its hash was just computed.
 
         Raises:
             ChunkMismatchError: wrong length; with `verify`, wrong hash.
@@ -144,7 +148,7 @@ class PayloadFiles:
         if len(chunk) != expected:
             reason = f"{expected} bytes were expected, {len(chunk)} came"
             raise ChunkMismatchError(payload_id=payload.id, index=index, reason=reason)
-        found = leaf_hash(chunk)
+        found = hashed or leaf_hash(chunk)
         place = self._place("staging", payload.id)
         key = self._key(payload.id)
         with self._wanted(payload.id, "staged", "writing a chunk"):

@@ -169,8 +169,14 @@ class PayloadStore:
         present = self._scan(payload_id).present
         return [index for index in range(self._staged[payload_id].payload.chunk_count) if index not in present]
 
-    async def write_chunk(self, payload_id: Digest, index: int, chunk: bytes) -> None:
+    async def write_chunk(self, payload_id: Digest, index: int, chunk: bytes, hashed: Digest | None = None) -> None:
         """Write one chunk of a staged payload; again, or when it is stored, is no error.
+
+        Args:
+            payload_id: whose chunk.
+            index: its number.
+            chunk: its bytes.
+            hashed: its leaf hash, when it was just computed from these very bytes.
 
         Raises:
             UnknownPayloadError: it was not staged.
@@ -183,7 +189,9 @@ class PayloadStore:
             scan, payload = self._scan(payload_id), self._staged[payload_id].payload
             if scan.verified and index in scan.present:
                 return
-            on_grid = await self._in_thread(self.files.write, payload, index, chunk, verify=scan.verified)
+            on_grid = await self._in_thread(
+                self.files.write, payload, index, chunk, verify=scan.verified, hashed=hashed
+            )
             scan.present[index] = on_grid
             self._recent.keep(payload_id, index, chunk)
 
@@ -317,8 +325,7 @@ class PayloadStore:
 
     async def hashes(self, payload_id: Digest) -> bytes:
         """Return the chunk hashes of a stored payload, 32 bytes each; errors as `read_chunk`."""
-        self._card(payload_id)
-        return await self._in_thread(self.files.hashes, payload_id)
+        return await self._in_thread(self.hashes_blocking, payload_id)
 
     async def delete(self, payload_id: Digest) -> None:
         """Erase a payload for good, stored or staged: its key first, then its bytes. Unknown is no error.

@@ -136,6 +136,8 @@ class Transport:
     def send(self, peer: int, channel: Channel, data: bytes) -> None:
         """Queue a frame for one validator, through others when there is no direct link; lost when there is no way."""
         frames.require_size(data)
+        if peer >= len(self._members):
+            return
         key = self._members[peer].transport_key
         if key in self._links:
             self._links[key][0].send(channel, frames.direct(channel, data))
@@ -196,6 +198,8 @@ class Transport:
         return await self._request("PUT", peer, path, bytes_max, body)
 
     async def _request(self, method: str, peer: int, path: str, bytes_max: int, body: bytes) -> bytes:
+        if peer >= len(self._members):  # whoever asks one after the other has begun under a larger set
+            raise PeerUnreachableError(peer=f"validator {peer}", path=path, reason="it is no validator any more")
         member = self._members[peer]
         dialer, address = self._dialers.get(member.transport_key), self.address_of(member)
         if dialer is None or not address:

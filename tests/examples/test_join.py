@@ -61,3 +61,14 @@ async def test_a_model_of_ones_own_learns_on_the_chain(
     assert len(seen) == 4
     assert seen[-1] > 80
     assert seen[-1] > seen[0]
+
+
+def test_noise_of_dp_sgd_is_another_one_each_time_although_the_first_weights_are_everybodys() -> None:
+    pytest.importorskip("opacus", reason="opacus is not installed: pip install it to run this example")
+    from examples.join import with_opacus, with_torch
+    from examples.join.data import load
+
+    features, sick = load(1)
+    trained = [with_opacus.train(with_torch.initial(), features, sick) for _ in range(2)]
+
+    assert not np.array_equal(trained[0]["0.weight"], trained[1]["0.weight"])

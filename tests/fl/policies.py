@@ -12,7 +12,6 @@ from fl.policies.records import AdoptPolicy, Policy, SetTerms, SiteDeclaration
 from fl.privacy.records import Mechanism
 from fl.records import Participant
 from ledger.codec import encode
-from ledger.digest import Digest
 from ledger.fields import Height
 from tests.fl.consortium import CHAIN, key_of
 from tests.fl.members import Members, card
@@ -29,9 +28,9 @@ def in_force(members: Members, name: str, occasion: Occasion, source: str) -> No
     assert members.proposal(members.vote(adopt(name, occasion, source), "a", "b", "c")).status == "enacted"
 
 
-def terms(specification: Digest, **changes: object) -> SetTerms:
+def terms(task: str, **changes: object) -> SetTerms:
     """Return the terms of a task, empty but for the changes."""
-    return msgspec.structs.replace(SetTerms(specification, "", "", "", "", 0, 0, 0, Mechanism(0, 0, 0)), **changes)
+    return msgspec.structs.replace(SetTerms(task, "", "", "", "", 0, 0, 0, Mechanism(0, 0, 0)), **changes)
 
 
 def declaration(**changes: object) -> SiteDeclaration:

@@ -19,7 +19,6 @@ from fl.privacy.renyi import NANO, NOTHING, added
 from fl.privacy.state import ACCOUNTS_KEY, account_key, account_of
 from fl.state import present
 from ledger.codec import encode
-from ledger.digest import Digest
 from tests.fl.consortium import task_spec
 from tests.fl.members import Members
 from tests.fl.policies import card_with_trainer, in_force, terms, update
@@ -33,12 +32,12 @@ DAY_MS = 86_400_000
 def begin(mechanism: Mechanism = NOISY) -> Members:
     """Return four sites with a task on the data set `ecg`, on which nobody has a budget yet."""
     members = Members.begin(4, task_spec())
-    members.vote(charged(task_spec().digest, mechanism), "a", "b", "c")
+    members.vote(charged("heart", mechanism), "a", "b", "c")
     return members
 
 
-def charged(specification: Digest, mechanism: Mechanism) -> SetTerms:
-    return terms(specification, data_set="ecg", mechanism=mechanism)
+def charged(task: str, mechanism: Mechanism) -> SetTerms:
+    return terms(task, data_set="ecg", mechanism=mechanism)
 
 
 def budget(name: str, period: int, lifetime: int, *, period_ms: int = 0) -> SetBudget:
@@ -130,7 +129,7 @@ def test_terms_that_change_while_a_round_is_open_spare_nobody_what_was_reserved(
     members = begin()
     give(members, "a", 100 * NANO, 100 * NANO)
     assert update(members, "b") == "ok"
-    members.vote(terms(task_spec().digest), "a", "b", "c")
+    members.vote(terms("heart"), "a", "b", "c")
 
     assert update(members, "a") == "ok"
 

@@ -45,8 +45,7 @@ def test_compiled_code_gives_the_published_digests(bits: int) -> None:
         compiled.limit_lanes(512)
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("machine", [pytest.param("this machine", marks=pytest.mark.soak), "aarch64", "s390x"])
 def test_other_processors_and_byte_orders_give_the_published_digests(machine: str, tmp_path: Path) -> None:
     compiler, runner = MACHINES[machine]
     for program in (compiler, *runner):

@@ -6,8 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from fl.aggregators import RuleSpec
+from fl.governance.changes import change_between
 from fl.governance.records import ReleaseModel
-from fl.governance.state import release_of
+from fl.governance.state import change_of, release_of
 from fl.membership.proposals import LIFE_MS
 from fl.membership.records import AddMember
 from fl.policies.records import POLICIES_MAX, AdoptPolicy, Policy, RepealPolicy
@@ -172,7 +174,7 @@ def test_terms_and_declarations_are_what_policies_on_tasks_and_sites_see() -> No
         'policy purposes, clause 1: task.purpose in ["research"]; task.purpose = ""'
     )
 
-    members.vote(terms(spec.digest, purpose="research"), "a", "b", "c")
+    members.vote(terms(spec.id, purpose="research"), "a", "b", "c")
     assert members.say("a", "task.propose", TaskProposal(spec, None)).accepted
     in_force(members, "not-c", "task", 'site.name != "c"')
     members.say("b", "task.approve", TaskApproval("heart", spec.digest))
@@ -186,27 +188,25 @@ def test_terms_and_declarations_are_what_policies_on_tasks_and_sites_see() -> No
     assert update(members, "b").startswith("policy.denied: policy ethics, clause 2: !site.consent_withdrawn")
 
 
-def release(members: Members) -> ReleaseModel:
-    model = present(model_of(members.chain.state, "heart", 1), "the model")
-    return ReleaseModel("heart", 1, present(model.payload, "its bytes"))
+def released(members: Members) -> ReleaseModel:
+    model = present(model_of(members.chain.state, "heart", 1), "the model").payload
+    return ReleaseModel("heart", 1, present(model, "its payload"))
 
 
 def test_a_release_waits_for_the_reviewers_that_a_policy_names_and_then_stands() -> None:
-    members = begin()
-    in_force(
-        members,
-        "reviewers",
-        "release",
-        'proposal.approvals.exists(a, a.organisation != proposal.organisation && "clinical" in a.reviews)',
-    )
-    in_force(members, "floor", "release", "release.evaluations.exists(e, e.metrics.all(m, m.value >= 700000))")
+    members = Members.begin(7, task_spec(updates_max=7))
+    for action in (
+        adopt("reviewers", "release", 'proposal.approvals.exists(a, "clinical" in a.reviews)'),
+        adopt("floor", "release", "release.evaluations.exists(e, e.metrics.all(m, m.value >= 700000))"),
+    ):
+        members.vote(action, "a", "b", "c", "d", "e")
     certified(members, "a", "b", "c")
-    number = members.vote(release(members), "a", "b", "c")
+    number = members.vote(released(members), "a", "b", "c", "d", "e", "f")
     assert members.proposal(number).status == "waiting"
 
-    members.say("d", "site.declare", declaration(reviews=("clinical",)))
-    events = members.approve("d", number).events
-    assert [(event.kind, event.detail) for event in events] == [("governance.seconded", "by d of d")]
+    members.say("g", "site.declare", declaration(reviews=("clinical",)))
+    events = members.approve("g", number).events
+    assert [(event.kind, event.detail) for event in events] == [("governance.seconded", "by g of g")]
     assert members.proposal(number).status == "waiting"
     members.say("b", "evaluation", EvaluationReport("heart", 1, 10, (("auc", 800_000),)))
 
@@ -218,13 +218,27 @@ def test_a_release_that_is_never_reviewed_lapses_with_the_denial() -> None:
     members = begin()
     in_force(members, "never", "proposal", 'proposal.action != "release-model"')
     certified(members, "a", "b", "c")
-    number = members.vote(release(members), "a", "b", "c")
-    assert members.propose("a", msgspec.structs.replace(release(members), version=2)).code == "release.unknown_model"
+    number = members.vote(released(members), "a", "b", "c", "d")
 
     members.block(after_ms=LIFE_MS)
 
     assert members.proposal(number).status == "lapsed"
     assert members.proposal(number).reason.startswith('policy never, clause 1: proposal.action != "release-model"')
+
+
+def test_a_task_is_not_changed_into_what_policies_on_tasks_deny() -> None:
+    members = begin()
+    in_force(members, "liars", "task", "task.attackers >= 1")
+    spec = members.chain.task().spec
+    lax = msgspec.structs.replace(spec, rule=RuleSpec("weighted-mean/1", 0))
+
+    number = members.vote(change_between(spec, lax), "a", "b", "c")
+
+    assert members.proposal(number).status == "waiting"
+    assert change_of(members.chain.state, "heart") is None
+    members.vote(RepealPolicy("liars", 0), "a", "b", "c")
+    members.block()
+    assert members.proposal(number).status == "enacted"
 
 
 def test_without_a_policy_the_state_has_no_entry_of_policies() -> None:

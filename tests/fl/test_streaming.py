@@ -5,21 +5,22 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 from numpy.typing import NDArray
 
 from fl.aggregators import RuleSpec, UpdateRangeError
 from fl.aggregators.aggregation import decide_by
 from fl.aggregators.streaming import FoundT, Measuring, Part, Shard, ShardWork, Streamed, Summing
-from fl.grid import WORD_MAX
+from fl.grid import WORD_MAX, model_to_bytes
 from fl.kernels import without_library
 from fl.optimisers import OptimiserSpec
 from fl.results import RoundInputs, closed_jobs, compute
 from fl.streaming import compute_streamed
-from ledger.payload import SALT_BYTES
+from ledger.payload import SALT_BYTES, describe
 from tests.fl.aggregation_cases import Round, rounds
 from tests.fl.consortium import SCHEMA, Consortium, task_spec
 
@@ -137,6 +138,22 @@ def test_a_streamed_round_gives_the_result_and_the_model_of_one_in_memory(
         assert computed.result == expected.result
         assert bytes(inputs.model) == expected.model_payload
         consortium.certify(consortium.claim(consortium.compute()))
+
+
+def test_words_that_leave_the_models_range_are_counted_over_all_shards() -> None:
+    consortium = Consortium.begin(task_spec(rule=RuleSpec("median/1", 1)))
+    consortium.fill_round(np.full((4, SCHEMA.size), 500, np.int16))
+    job = next(closed_jobs(consortium.state))
+    full = bytes(SALT_BYTES) + model_to_bytes(np.array([2**31 - 1, 0] * (SCHEMA.size // 2), np.int32))
+    job = replace(job, base=structs.replace(job.base, payload=describe(full)))
+    payloads = [consortium.payloads[update.payload.id] for update in job.updates]
+    inputs = RoundInputs(job, streamed=True)
+    inputs.model[:] = full
+
+    computed = compute_streamed(inputs, Cut(np.full((4, SCHEMA.size), 500, np.int16), 3))
+
+    assert computed.result == compute(job, full, payloads).result
+    assert computed.result.saturated == SCHEMA.size // 2
 
 
 def test_shards_without_compiled_code_give_the_same_bits() -> None:

@@ -77,8 +77,8 @@ def test_a_running_task_is_changed_by_its_file_and_keeps_what_it_learns(desk: De
 
 
 def test_a_model_that_does_not_exist_cannot_be_put_up_for_release(desk: Desk, foedus: Shell) -> None:
-    refused = foedus("model", "release", 3, "--task", "toy", *speaking(desk, "alpha"))
-    assert (refused.code, "foedus model list" in refused.err) == (1, True)
+    refused = foedus("proposal", "release", "toy", 3, *speaking(desk, "alpha"))
+    assert (refused.code, "foedus model list toy" in refused.err) == (1, True)
 
 
 def test_a_change_is_tried_on_the_rounds_that_a_node_has_kept(foedus: Shell, tmp_path: Path) -> None:

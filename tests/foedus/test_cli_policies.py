@@ -86,22 +86,16 @@ def test_terms_and_a_sites_declaration_are_what_a_policy_sees(desk: Desk, foedus
     assert foedus("query", "site/alpha", "--url", desk.url, "--genesis", desk.genesis).code == 0
 
 
-def test_a_release_waits_for_a_second_officer_and_says_so(desk: Desk, foedus: Shell) -> None:
-    policy = written(desk, foedus, "reviewers")
+def test_a_proposal_waits_for_second_officers_and_says_so(desk: Desk, foedus: Shell) -> None:
+    policy = written(desk, foedus, "dual-control")
     agreed(desk, foedus, foedus("policy", "propose", policy, *speaking(desk, "alpha")))
 
-    trained = desk.toy_model("m", 0.5)
-    for name in ("alpha", "beta"):
-        options = ("--base", 0, "--samples", 60, "--key", desk.key(name), "--url", desk.url)
-        assert foedus("submit", trained, "--task", "toy", *options).code == 0
-    desk.wait_for_round(2)
-
-    held = agreed(desk, foedus, foedus("model", "release", 1, "--task", "toy", *speaking(desk, "alpha")))
+    held = agreed(desk, foedus, foedus("policy", "terms", "toy", "--purpose", "care", *speaking(desk, "alpha")))
 
     assert held.answer["status"] == "waiting"
     shown = foedus("proposal", "show", held.answer["number"], "--url", desk.url).out
     assert "held by" in shown
-    assert "policy reviewers, clause 1" in shown
+    assert "policy dual-control, clause 1" in shown
 
 
 def test_a_policy_file_whose_tests_fail_is_not_proposed(desk: Desk, foedus: Shell) -> None:

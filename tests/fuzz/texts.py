@@ -27,8 +27,9 @@ from genesis.task_plans import InvalidTaskError, read_plan, task_of_plan
 from ledger.fields import Height
 from node.api import payloads, transactions
 from node.api.answering import hex_bytes, integer, limit_of, optional_integer, optional_name, wait_seconds
-from node.api.answers import BlockAnswer, TaskAnswer
+from node.api.answers import BlockAnswer
 from node.api.problem import Problem
+from node.api.task_answers import TaskAnswer
 from node.config import InvalidConfigError, load_config
 from node.payloads.pushing import missing_from_bytes, missing_to_bytes
 from node.signed_request import UnsignedRequestError, signed_headers, verify_headers

@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -116,6 +117,26 @@ def test_a_worker_process_that_is_killed_costs_an_attempt_and_is_replaced(stored
         with pytest.raises(WorkerError, match="a worker process ended"):
             aggregation.stream(stored.job, None)
         require_expected(stored, aggregation)
+
+
+def test_worker_processes_end_with_a_node_that_is_killed() -> None:
+    code = (
+        "import os, sys\n"
+        "from node.aggregation.processes import Processes\n"
+        "if __name__ == '__main__':\n"
+        "    pool = Processes(1)._running()\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as node:
+        assert node.stdout is not None
+        worker = os.pidfd_open(int(node.stdout.readline()))
+        node.kill()
+
+    ended, _, _ = select.select([worker], [], [], 20)
+    os.close(worker)
+    assert ended
 
 
 @pytest.mark.parametrize("executor", ["threads", "processes"])

@@ -41,8 +41,6 @@ from node.api.answers import (
     ProofAnswer,
     RoundAnswer,
     RoundsAnswer,
-    TaskAnswer,
-    TasksAnswer,
     TransactionAnswer,
     TransactionsAnswer,
     UpdatesAnswer,
@@ -56,6 +54,7 @@ from node.api.membership_answers import (
     ValidatorsAnswer,
 )
 from node.api.mempool import MempoolAnswer
+from node.api.task_answers import TaskAnswer, TasksAnswer
 from node.view import NodeStatus
 from tests.node.api_client import Asker, asking, evaluation, payload_path
 from tests.node.single_node import SCHEMA, TRAINER_KEYS, served

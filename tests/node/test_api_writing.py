@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from time import time_ns
+from types import MappingProxyType
 
 import msgspec
 import pytest
 
 from ledger.codec import decode, encode
 from ledger.fields import Height
-from ledger.payload import CHUNK_BYTES, AvailabilityCertificate, describe, verify_availability
+from ledger.payload import (
+    CHUNK_BYTES,
+    AvailabilityCertificate,
+    chunk_hashes,
+    chunks_of,
+    describe,
+    verify_availability,
+)
 from ledger.transaction import TRANSACTION_BYTES_MAX, sign_transaction, transaction_id
 from node.api import transactions
 from node.api.access import BODY_BYTES_MAX
 from node.api.answers import AvailabilityAnswer, SubmittedAnswer, UploadAnswer
-from node.signed_request import BODY_HEADER, SKEW_MS_MAX, signed_headers
-from tests.node.api_client import Asker, asking, evaluation, payload_path
+from node.signed_request import BODY_HEADER, SKEW_MS_MAX, BodyDigest, digest_of_chunks, signed_headers
+from tests.node.api_client import Asker, Reply, asking, evaluation, payload_path
 from tests.node.single_node import STRANGER, TRAINER_KEYS, VALIDATOR_KEYS, served
 
 ALPHA = TRAINER_KEYS["alpha"]
@@ -207,6 +216,33 @@ async def test_a_signature_for_another_path_or_body_is_refused(asker: Asker) -> 
     assert other_body.code == "request.body_digest"
     signed[BODY_HEADER] = "00" * 32
     assert (await asker.ask("PUT", SMALL_PATH, body=SMALL, headers=signed)).status == 401
+
+
+async def test_a_part_of_a_payload_may_be_signed_by_its_chunk_hashes(asker: Asker) -> None:
+    """As the protocol page has it, written down once more."""
+    descriptor, chain = describe(BIG), asker.served.node.chain_id
+    path, now = payload_path(descriptor), time_ns() // 1_000_000
+    leaves = [sha256(b"\0" + chunk).digest() for chunk in chunks_of(BIG)]
+
+    def said(hashes: list[bytes]) -> BodyDigest:
+        joined = b"".join(hashes)
+        text = b"foedus/1/http-body-chunks\0" + len(joined).to_bytes(8, "big") + joined
+        return BodyDigest(sha256(text).digest(), of_chunks=True)
+
+    async def put(digest: BodyDigest, body: bytes = BIG, changed: Mapping[str, str] = MappingProxyType({})) -> Reply:
+        headers = signed_headers(ALPHA, chain, "PUT", path, now, digest) | dict(changed)
+        return await asker.ask("PUT", path, body=body, headers=headers)
+
+    assert said(leaves) == digest_of_chunks(chunk_hashes(BIG))
+    for false in (said(leaves[::-1]), said(leaves[:-1]), BodyDigest(said(leaves).value), said([])):
+        assert (await put(false)).code == "request.body_digest"
+    plain = BodyDigest(sha256(BIG).digest())
+    kind_changed = {BODY_HEADER: "chunks-" + plain.text}
+    assert (await put(plain, changed=kind_changed)).code == "request.body_digest"
+    damaged = bytes([BIG[0] ^ 1]) + BIG[1:]
+    assert (await put(said(leaves), damaged)).code in {"request.body_digest", "payload.mismatch"}
+    assert (await put(said(leaves))).status == 200
+    assert (await asker.ask("GET", path, key=ALPHA)).read(UploadAnswer).stored
 
 
 async def test_an_upload_in_parts_in_any_order_is_whole_at_the_end(asker: Asker) -> None:

@@ -47,6 +47,18 @@ async def test_the_longest_frame_passes_and_a_longer_one_is_not_sent() -> None:
             sites[0].transport.broadcast(Channel.CONSENSUS, longest + b"x")
 
 
+async def test_who_is_no_validator_any_more_is_not_reached_and_nothing_breaks() -> None:
+    async with mesh(3) as sites:
+        gone = 2
+        sites[0].transport.update_validators(validators(2))
+
+        with pytest.raises(PeerUnreachableError, match="no validator any more"):
+            await sites[0].transport.fetch(gone, "/peer/blocks", bytes_max=1)
+        sites[0].transport.send(gone, Channel.RESULT, b"late")
+        sites[0].transport.send(1, Channel.RESULT, b"result")
+        assert await sites[1].next() == (0, Channel.RESULT, b"result")
+
+
 async def test_a_restarted_node_is_back_at_once() -> None:
     async with mesh(4) as sites:
         again = make_site(0, validators(4), boot_epoch=2)

@@ -1,4 +1,4 @@
-"""Section 13.12 of docs/protocol.md: what rounds cost, and who may still take part. One law: no rooms."""
+"""Section 13.13 of docs/protocol.md: what rounds cost, and who may still take part. One law: no rooms."""
 
 from __future__ import annotations
 

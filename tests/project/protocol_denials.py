@@ -1,4 +1,4 @@
-"""Section 13.11 of docs/protocol.md: what a policy says when it denies. One law: no rooms."""
+"""Section 13.12 of docs/protocol.md: what a policy says when it denies. One law: no rooms."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from math import isqrt, prod
 from tests.project import protocol_arithmetic as arithmetic
 from tests.project import protocol_budgets as budgets
 from tests.project import protocol_evidence as evidence
-from tests.project import protocol_governance as governance
 from tests.project import protocol_learning as learning
 from tests.project import protocol_membership as membership
+from tests.project import protocol_occasions as occasions
 from tests.project.protocol_learning import Book, Refusal, State, number, rule_of, words_of
 from tests.project.protocol_reader import (
     block_id,
@@ -105,7 +105,7 @@ def carry_out(book: Book, transaction: Rec, identity: bytes) -> None:
         case "validator.rotate":
             membership.rotate(book, who, payload)
         case "site.declare" | "budget.tighten":
-            fault = (governance.declare if kind == "site.declare" else budgets.tighten)(book, who, payload)
+            fault = (occasions.declare if kind == "site.declare" else budgets.tighten)(book, who, payload)
             if fault is not None:
                 raise Refusal(*fault)
         case _:

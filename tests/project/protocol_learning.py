@@ -10,7 +10,7 @@ from math import prod
 
 from tests.project import protocol_arithmetic as arithmetic
 from tests.project import protocol_budgets as budgets
-from tests.project import protocol_governance as governance
+from tests.project import protocol_occasions as occasions
 from tests.project.protocol_reader import digest, quorum, statement_fault
 from tests.project.protocol_records import Rec, Value, decode, encode, make
 
@@ -180,7 +180,7 @@ def propose(book: Book, who: Rec, proposal: Rec) -> None:
         assert isinstance(given, Rec)
         message = encode(given.rec("acknowledgement"))
         book.require_statement("task.unavailable", given.recs("seals"), "acknowledgement", message)
-    allowed(governance.task_denial(book, spec, who))
+    allowed(occasions.task_denial(book, spec, who))
     task = make("TaskState", spec=spec, status="proposed", approvals=[], round=0, version=0, certified=0)
     book.write_task(task)
     book.say("task.proposed", name, f"by {who.text('organisation')}")
@@ -212,7 +212,7 @@ def agree(book: Book, who: Rec, task: Rec) -> None:
         book.write_task(task)
         return
     room_for_task(book)
-    allowed(governance.task_denial(book, task.rec("spec"), who))
+    allowed(occasions.task_denial(book, task.rec("spec"), who))
     activate(book, task)
 
 
@@ -307,12 +307,12 @@ def update(book: Book, who: Rec, submission: Rec, identity: bytes) -> None:
     require_words(task, acknowledgement)
     seals = submission.rec("availability").recs("seals")
     book.require_statement("update.unavailable", seals, "acknowledgement", encode(acknowledgement))
-    terms = governance.terms(book, task.rec("spec"))
+    terms = occasions.terms(book, task.rec("spec"))
     fault = budgets.update_fault(book, terms, current, organisation)
     need(fault is None, *(fault or ("", "")))
-    allowed(governance.update_denial(book, task, current, who, submission))
+    allowed(occasions.update_denial(book, task, current, who, submission))
     if not current.items("participants"):
-        governance.begin(book, name)
+        occasions.begin(book, name)
         budgets.begin(book, task.rec("spec"), terms, current)
     written = make(
         "UpdateState",
@@ -454,7 +454,7 @@ def end_block(book: Book) -> None:
         due = 0 < latest.number("deadline_ms") <= book.time_ms
         k, status = len(latest.items("participants")), latest.text("status")
         enough = k >= spec.number("updates_max") or (due and k >= spec.number("updates_min"))
-        denied = governance.close_denial(book, task, latest) if status == "open" and enough else ""
+        denied = occasions.close_denial(book, task, latest) if status == "open" and enough else ""
         if denied:
             fail(book, task, latest, denied[:256])
         elif status == "open" and enough:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from tests.project import protocol_decisions as decisions
 from tests.project import protocol_governance as governance
+from tests.project import protocol_occasions as occasions
 from tests.project.protocol_learning import Book, Refusal, need, number
 from tests.project.protocol_reader import digest, is_signed, is_usable_key, quorum, set_hash
 from tests.project.protocol_records import Rec, Value, decode, encode, make
@@ -184,6 +184,11 @@ def subject(action: Rec) -> str | None:
             return None
 
 
+def voteless(proposal: Rec) -> str | None:
+    action = proposal.rec("action")
+    return proposal.text("organisation") if action.kind == "ReleaseModel" else subject(action)
+
+
 def newcomer(book: Book, action: Rec) -> bool:
     if action.kind == "ReinstateMember":
         return suspension(book, action.text("name")) is not None and not sits(book, action.text("name"))
@@ -196,8 +201,8 @@ def present_record(book: Book, name: str) -> Rec | None:
 
 
 def changes_nothing(book: Book, action: Rec) -> bool:
-    if action.kind in governance.KINDS:
-        return governance.changes_nothing(book, action)
+    if action.kind in occasions.KINDS:
+        return occasions.changes_nothing(book, action)
     match action.kind:
         case "AddMember":
             said = action.rec("card").rec("membership")
@@ -210,8 +215,8 @@ def changes_nothing(book: Book, action: Rec) -> bool:
             return seat(book, name) is None and suspension(book, name) is None and not registered
         case "ReplaceKeys":
             return present_record(book, action.rec("validator").text("name")) == action.rec("validator")
-        case kind if kind in decisions.KINDS:
-            return decisions.changes_nothing(book, action)
+        case kind if kind in governance.KINDS:
+            return governance.changes_nothing(book, action)
         case _:
             return suspension(book, action.text("name")) is None
 
@@ -240,8 +245,8 @@ def require_new_keys(book: Book, before: Rec, after: Rec, proofs: list[Rec]) -> 
 
 
 def require_possible(book: Book, action: Rec) -> None:
-    if action.kind in governance.KINDS:
-        fault = governance.fault(book, action)
+    if action.kind in occasions.KINDS:
+        fault = occasions.fault(book, action)
         if fault is not None:
             raise Refusal(*fault)
         return
@@ -257,8 +262,8 @@ def require_possible(book: Book, action: Rec) -> None:
             need(before is not None, "member.unknown", f"no validator is named {after.text('name')}")
             assert before is not None
             require_new_keys(book, before, after, action.recs("proofs"))
-        case kind if kind in decisions.KINDS:
-            decisions.require_possible(book, action)
+        case kind if kind in governance.KINDS:
+            governance.require_possible(book, action)
         case _:
             held = suspension(book, action.text("name"))
             assert held is not None
@@ -285,8 +290,8 @@ def require_addable(book: Book, card: Rec) -> None:
 
 def enact(book: Book, proposal: Rec) -> None:
     action = proposal.rec("action")
-    if action.kind in governance.KINDS:
-        governance.enact(book, action)
+    if action.kind in occasions.KINDS:
+        occasions.enact(book, action)
         return
     match action.kind:
         case "AddMember":
@@ -306,8 +311,8 @@ def enact(book: Book, proposal: Rec) -> None:
             change_seat(book, name, None)
         case "ReplaceKeys":
             replace_keys(book, action.rec("validator"))
-        case kind if kind in decisions.KINDS:
-            decisions.enact(book, proposal)
+        case kind if kind in governance.KINDS:
+            governance.enact(book, proposal)
         case _:
             name = action.text("name")
             held = suspension(book, name)
@@ -389,8 +394,8 @@ def approve(book: Book, who: Rec, said: Rec) -> None:
     ours, theirs = digest("action", encode(proposal.rec("action"))), said.data("action")
     detail = f"proposal {count} is {ours.hex()}, the approval names {theirs.hex()}"
     need(ours == theirs, "governance.other_action", detail)
-    detail = f"{organisation} has no vote on proposal {count}, which is about itself"
-    need(organisation != subject(proposal.rec("action")), "governance.subject", detail)
+    detail = f"{organisation} has no vote on proposal {count}, which is about itself or its own"
+    need(organisation != voteless(proposal), "governance.subject", detail)
     agree(book, who, proposal)
 
 
@@ -407,8 +412,8 @@ def write_proposal(book: Book, proposal: Rec) -> None:
 
 def agree(book: Book, who: Rec, proposal: Rec) -> None:
     approvals, organisation = proposal.texts("approvals"), who.text("organisation")
-    is_new = governance.note_approval(book, who, proposal)
-    votes = organisation != subject(proposal.rec("action"))
+    votes = organisation != voteless(proposal)
+    is_new = votes and occasions.note_approval(book, who, proposal)
     if proposal.text("status") == "open" and organisation not in approvals and votes:
         write_proposal(book, proposal.changed(approvals=[*sorted([*approvals, organisation])]))
         book.say("governance.approved", str(proposal.number("number")), f"by {organisation}")
@@ -453,24 +458,24 @@ def rotate(book: Book, who: Rec, said: Rec) -> None:
 def end_block(book: Book) -> None:
     for proposal in undecided(book):
         advance(book, proposal)
-    decisions.end_pauses(book)
+    governance.end_pauses(book)
     change_seats(book)
 
 
 def advance(book: Book, proposal: Rec) -> None:
     action, count = proposal.rec("action"), str(proposal.number("number"))
     members = book.member_names()
-    in_favour = (set(members) - {subject(action)}) & set(proposal.texts("approvals"))
+    in_favour = (set(members) - {voteless(proposal)}) & set(proposal.texts("approvals"))
     needed = (len(members) - 1) // 3 + 1 if action.kind == "PauseLearning" else quorum(len(members))
     if proposal.text("status") == "open" and len(in_favour) >= needed:
-        wait = DELAY_MS if action.kind == "ReplaceKeys" else governance.wait_ms(action)
+        wait = DELAY_MS if action.kind == "ReplaceKeys" else occasions.wait_ms(action)
         due, lapses = book.time_ms + wait if wait else 0, book.time_ms + wait + LIFE_MS
         proposal = proposal.changed(status="waiting", due_ms=due, lapses_ms=lapses)
         write_proposal(book, proposal)
         book.say("governance.passed", count, "")
     seen = len(set(members) & set(proposal.texts("attestations")))
     in_sync = not newcomer(book, action) or seen > (len(members) - 1) // 3
-    in_sync = in_sync and not governance.enactment_denial(book, proposal)
+    in_sync = in_sync and not occasions.enactment_denial(book, proposal)
     if changes_nothing(book, action):
         decide(book, proposal, "failed", "there is nothing left to do")
     elif proposal.text("status") == "waiting" and proposal.number("due_ms") <= book.time_ms and in_sync:
@@ -482,7 +487,7 @@ def advance(book: Book, proposal: Rec) -> None:
         enact(book, proposal)
         decide(book, proposal, "enacted", "")
     elif proposal.number("lapses_ms") <= book.time_ms:
-        denial = governance.enactment_denial(book, proposal) if proposal.text("status") == "waiting" else ""
+        denial = occasions.enactment_denial(book, proposal) if proposal.text("status") == "waiting" else ""
         decide(book, proposal, "lapsed", denial[:256])
 
 

@@ -1,4 +1,4 @@
-"""Section 13.11 of docs/protocol.md: the language of policies, from the page alone. One law: no rooms.
+"""Section 13.12 of docs/protocol.md: the language of policies, from the page alone. One law: no rooms.
 
 A tree is what the page says it is, nested arrays; the inputs' types are read from the page's tables.
 """

@@ -49,8 +49,9 @@ def imported_by(path: Path) -> set[str]:
 def test_every_library_that_is_imported_is_declared_and_the_other_way_round() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     needed = {requirement_name(requirement) for requirement in PROJECT["project"]["dependencies"]}
-    extra_names = ("sklearn", "torch", "ray", "privacy")
-    optional = {requirement_name(requirement) for extra in extra_names for requirement in extras[extra]}
+    optional = {
+        requirement_name(requirement) for extra in ("sklearn", "torch", "privacy") for requirement in extras[extra]
+    }
     declared = {IMPORTED_AS.get(name, name) for name in needed | optional}
     imported = {name for path in modules() for name in imported_by(path)} - set(PACKAGES) - sys.stdlib_module_names
 

@@ -264,6 +264,7 @@ def changing(members: Watched) -> None:
     model = present(present(model_of(members.chain.state, "heart", 2), "the model").payload, "its bytes")
     members.propose("a", ReleaseModel("heart", 7, model))
     number = members.vote(ReleaseModel("heart", 2, model), "a", "b", "c")
+    members.approve("a", number)
     members.approve("d", number)
     members.propose("a", ReleaseModel("heart", 2, model))
 

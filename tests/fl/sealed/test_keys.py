@@ -270,5 +270,31 @@ def test_a_slot_with_a_silent_validator_waits_and_says_for_whom() -> None:
     assert slot.waiting_for == (2,)
 
 
+def test_a_liar_among_the_first_to_reveal_a_disputed_slot_is_the_one_that_is_named() -> None:
+    validators = [Validator(FOUR, b"e", seat, bytes([seat]) * 32) for seat in range(4)]
+    keys = [one.box_key for one in validators]
+    for seat in range(3):
+        dealt = Participant(FOUR, b"e", seat, keys, entropy_of(FOUR, seat)).dealing
+        assert [one.receive(seat, dealt.deal) for one in validators] == [None] * 4
+    for one in validators:
+        one.finish_setup(range(3))
+    slot = Slot(FOUR, range(3), 0, 5)
+    posts = [one.products(slot) for one in validators]
+    posts[3] = replace(posts[3], values=(posts[3].values[0] ^ 1, *posts[3].values[1:]))
+    assert [slot.handle(post) for post in posts] == [None] * 4
+    assert slot.phase == "dispute"
+
+    right = [one.reveal(slot) for one in validators]
+    wrong = replace(
+        right[3], subkeys=tuple(tuple(digest("sealed-subkey", key) for key in line) for line in right[3].subkeys)
+    )
+    for reveal in (right[0], wrong, right[1], right[2]):
+        assert slot.handle(reveal) is None
+
+    assert slot.phase == "burnt"
+    assert set(slot.blamed) == {Blame("validator", 3, "false_reveal"), Blame("validator", 3, "false_product")}
+    assert slot.handle(right[3]) == "repeated"
+
+
 def test_rules_are_drawn_for_every_case() -> None:
     assert {case_of(seed, 4).rule.rule for seed in range(200)} > {RuleSpec("mda/1", 1).rule, "dnc/1", "caf/1"}

@@ -240,9 +240,11 @@ class DiskFiles(PayloadFiles):
         present = {index: is_on_grid(index, chunk) for index, chunk in enumerate(chunks) if chunk}
         return Scan(present, hashes_lead_to(payload, b"".join(known)))
 
-    def write(self, payload: PayloadDescriptor, index: int, chunk: bytes, *, verify: bool) -> bool:
+    def write(
+        self, payload: PayloadDescriptor, index: int, chunk: bytes, *, verify: bool, hashed: Digest | None = None
+    ) -> bool:
         """Write a chunk of a staged payload."""
-        found = leaf_hash(chunk)
+        found = hashed or leaf_hash(chunk)
         known, chunks = self._of(payload.id)
         if len(chunk) != chunk_length(payload, index) or (verify and known[index] != found):
             raise ChunkMismatchError(payload_id=payload.id, index=index, reason="not the one that was named")

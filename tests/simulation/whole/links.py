@@ -82,6 +82,8 @@ class AirLinks:
     def send(self, peer: int, channel: Channel, data: bytes) -> None:
         """Send to one."""
         self._require_fits(data)
+        if peer >= len(self._process.chain.validators.members):
+            return
         assert self._process.name_of(peer) != self._site.name, "nobody sends to itself"
         self._process.effect(f"send {channel.name}")
         self._process.say(channel, data)
@@ -138,6 +140,8 @@ class AirLinks:
 
     async def _request(self, method: str, peer: int, path: str, body: bytes) -> bytes:
         self._process.effect(f"{method} bulk")
+        if peer >= len(self._process.chain.validators.members):
+            raise PeerUnreachableError(peer=str(peer), path=path, reason="it is no validator any more")
         other = self._site_of(self._process.name_of(peer))
         takes_s = self._air.round_trip_s()
         await asyncio.sleep(takes_s if takes_s is not None else 1.0)

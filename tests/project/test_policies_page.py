@@ -1,4 +1,4 @@
-"""docs/governance.md tells of every input and policy that there is, and who answers for each figure."""
+"""docs/policies.md tells of every input and policy that there is, and who answers for each figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fl.policies.types import Type, type_of
 from genesis.policy_files import load_policy, templates
 from tests.project.tree import ROOT
 
-PAGE = (ROOT / "docs" / "governance.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
 
 
 def records() -> dict[str, Type]:
