@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from foedus.client.opening import Reached
     from genesis.task_plans import TaskPlan
     from ledger.codec import Record
-    from node.api.answers import SubmittedAnswer, TaskAnswer
+    from node.api.answers import SubmittedAnswer
+    from node.api.task_answers import TaskAnswer
 
 app = typer.Typer(help="What is learned.", no_args_is_help=True)
 TaskName = Annotated[str, typer.Argument(help="Name of the task.")]
@@ -36,7 +37,7 @@ def task_list(*, url: Url = URL_DEFAULT, limit: Limit = 50, as_json: AsJson = Fa
     if as_json:
         node.print_json("tasks", limit=limit)
         return
-    from node.api.answers import TasksAnswer
+    from node.api.task_answers import TasksAnswer
 
     items = node.get(TasksAnswer, "tasks", limit=limit).items
     rows = [
@@ -53,7 +54,7 @@ def task_show(task: TaskName, *, url: Url = URL_DEFAULT, as_json: AsJson = False
     if as_json:
         node.print_json("tasks", task)
         return
-    from node.api.answers import TaskAnswer
+    from node.api.task_answers import TaskAnswer
 
     one = node.get(TaskAnswer, "tasks", task)
     print_facts(

@@ -19,11 +19,11 @@ from foedus.demo.use_case import Model, Score, UseCase
 from node.api.answers import (
     ParticipantsAnswer,
     RoundAnswer,
-    TaskAnswer,
     TransactionsAnswer,
     UpdateAnswer,
     UpdatesAnswer,
 )
+from node.api.task_answers import TaskAnswer
 from node.view import NodeStatus
 
 AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)
