@@ -16,7 +16,7 @@ from benchmarks.robustness import goals, mediswarm
 from benchmarks.robustness.contestants import PEERS
 from benchmarks.robustness.goals import DESIGN_ATTACKS
 from benchmarks.robustness.peers import PeerMissingError, Peers
-from benchmarks.robustness.study import POOLED, Cell, Scene, Study, Table, digits, heart, mnist
+from benchmarks.robustness.study import POOLED, Cell, Scene, Study, Table, digits, heart, local, mnist
 from benchmarks.robustness.tables import Rows, as_markdown, as_svg, as_text, retained_line
 from fl.optimisers import OptimiserSpec
 
@@ -37,6 +37,10 @@ SECTIONS: Final[dict[str, tuple[Table, ...]]] = {
     "fifteen": (
         Table(FIFTEEN, ("arc-nnm",), tuple({**dict.fromkeys(DESIGN_ATTACKS), "min-max": None, "adaptive any": None})),
         Table(replace(FIFTEEN, rounds=150), ("arc-nnm",), DESIGN_ATTACKS),
+    ),
+    "local": (
+        Table(local("0.3"), (*BOTH, "arc-nnm-cc", "geometric-median"), HARD),
+        *(Table(local(alpha), BOTH, HARD) for alpha in ("iid", "0.1")),
     ),
     "heart": (Table(heart(), ("mean", "nnm", "arc-nnm", "weighted-trimmed-mean", "geometric-median")),),
     "rules": (Table(digits("0.3"), OTHERS, HARD),),
@@ -143,6 +147,8 @@ def _shown(study: Study, table: Table) -> dict[str, dict[str, Cell]]:
     print(as_text(table.scene.title, rows))
     print(f"{'in one place':16}  {100 * together.accuracy:.1f}")
     for rule, cells in rows.items():
+        if ":" in rule:  # what others kept is not known
+            continue
         print(
             f"retained by {rule}, per cent of each participant, nobody lying: {retained_line(cells['none'].retained)}"
         )

@@ -27,9 +27,9 @@ def reached(tables: Mapping[str, Rows], moved: Mapping[str, Mapping[str, float]]
         if "mean" in rows and "digits, 10 participants, 3 lie" in title and "client momentum 0.9" in title:
             clean = rows["mean"]["none"].accuracy
             if "Dirichlet 0.3" in title:
-                found["points lost at Dirichlet 0.3"] = {"figure": 100 * (clean - worst(cells)), "at_most": 3.0}
-            if "IID" in title:
-                found["points lost, IID"] = {"figure": 100 * (clean - worst(cells)), "at_most": 0.5}
+                found[f"points lost: {title}"] = {"figure": 100 * (clean - worst(cells)), "at_most": 3.0}
+            if ", IID, " in title:
+                found[f"points lost: {title}"] = {"figure": 100 * (clean - worst(cells)), "at_most": 0.5}
         if "15 participants" in title and set(DESIGN_ATTACKS) <= set(cells):
             figure = 100 * min(cells[attack].accuracy for attack in DESIGN_ATTACKS)
             found[f"worst of the design's attacks: {title}"] = {"figure": figure, "at_least": DESIGN_WORST}

@@ -5,8 +5,11 @@ Imports nothing of this project. Peers get float32 and may do what they like wit
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import sys
+import types
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -18,16 +21,28 @@ Call = Callable[[Any], Any]
 
 def byzfl(rule: str, f: int) -> Call:
     """Return ByzFL's rule."""
-    import byzfl as library  # noqa: PLC0415 - the peers may be missing
-
-    trimmed, mixing = library.TrMean(f=f), library.NNM(f=f)
-    clipping = library.ARC(f=f)
+    library, before = _byzfl_part("aggregators"), _byzfl_part("preaggregators")
+    trimmed, mixing = library.TrMean(f=f), before.NNM(f=f)
+    clipping = before.ARC(f=f)
     return {
         "arc-nnm-trimmed-mean": lambda rows: trimmed(mixing(clipping(rows.copy()))),
         "nnm-trimmed-mean": lambda rows: trimmed(mixing(rows)),
         "geometric-median": library.GeometricMedian(T=32),
         "multi-krum": library.MultiKrum(f=f),
     }[rule]
+
+
+def _byzfl_part(name: str) -> types.ModuleType:
+    """Import a module of ByzFL's rules alone: its other half wants torchvision, of a version that suits its torch."""
+    if "byzfl" not in sys.modules:
+        found = importlib.util.find_spec("byzfl")
+        if found is None:
+            message = "No module named 'byzfl'"
+            raise ImportError(message)
+        package = types.ModuleType("byzfl")
+        package.__path__ = list(found.submodule_search_locations or ())
+        sys.modules["byzfl"] = package
+    return importlib.import_module(f"byzfl.aggregators.{name}")
 
 
 def flower(rule: str, f: int) -> Call:

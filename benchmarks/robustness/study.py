@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -49,7 +49,8 @@ class Scene:
         momentum = f"client momentum {self.momentum}" if self.momentum else "no client momentum"
         who = f"{self.data}, {self.participants} participants, {self.liars} lie, {sites}"
         server = "" if self.optimiser is None else f", {self.optimiser.optimiser}"
-        return f"{who}, {self.rounds} rounds, {momentum}{server}"
+        steps = f" of {self.training.steps} steps" if self.training.steps > 1 else ""
+        return f"{who}, {self.rounds} rounds{steps}, {momentum}{server}"
 
 
 def digits(
@@ -57,6 +58,11 @@ def digits(
 ) -> Scene:
     """Return a scene of digits: a network with 32 hidden units, 2,410 parameters, a step of SGD a round."""
     return Scene("digits", participants, liars, alpha, rounds, Training(1, 64, 1.0), 32, momentum)
+
+
+def local(alpha: str) -> Scene:
+    """Return the scene of digits in which everybody takes five steps a round on most of what it holds."""
+    return replace(digits(alpha, rounds=150), training=Training(5, 64, 0.5))
 
 
 def mnist(alpha: str, liars: int = 3) -> Scene:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
+from benchmarks.robustness.attacks import ATTACKS
 from benchmarks.robustness.study import Cell
 
 Rows = Mapping[str, Mapping[str, Cell]]
@@ -26,10 +27,15 @@ def worst(cells: Mapping[str, Cell]) -> float:
     return min(cell.accuracy for cell in cells.values())
 
 
+def tried(rows: Rows) -> list[str]:
+    """Return the attacks that any of the rules was tried with, in their usual order."""
+    return [attack for attack in ATTACKS if any(attack in cells for cells in rows.values())]
+
+
 def as_text(title: str, rows: Rows) -> str:
     """Return a table for a terminal: one line an attack."""
     rules = list(rows)
-    attacks = list(next(iter(rows.values())))
+    attacks = tried(rows)
     width = max(map(len, (*rules, "worst site 00.0")))
     lines = [title, f"{'':16}" + "".join(f"  {rule:>{width}}" for rule in rules)]
     lines += [
@@ -41,10 +47,10 @@ def as_text(title: str, rows: Rows) -> str:
 
 def as_markdown(rows: Rows) -> str:
     """Return a table of accuracies: one row a rule."""
-    attacks = list(next(iter(rows.values())))
+    attacks = tried(rows)
     lines = ["| | " + " | ".join(attacks) + " | worst |", "|---" * (len(attacks) + 2) + "|"]
     for rule, cells in rows.items():
-        figures = " | ".join(percent(cells[attack].accuracy) for attack in attacks)
+        figures = " | ".join(percent(cells[attack].accuracy) if attack in cells else "" for attack in attacks)
         lines.append(f"| {rule} | {figures} | **{percent(worst(cells))}** |")
     return "\n".join(lines)
 
@@ -54,7 +60,7 @@ def as_svg(tables: Mapping[str, Rows]) -> str:
     parts: list[str] = []
     height, widest = 10, 0
     for title, rows in tables.items():
-        attacks = list(next(iter(rows.values())))
+        attacks = tried(rows)
         widest = max(widest, len(attacks))
         best = max(cell.accuracy for cells in rows.values() for cell in cells.values())
         parts.append(_text(8, height + 14, title, "start", bold=True))
@@ -66,6 +72,8 @@ def as_svg(tables: Mapping[str, Rows]) -> str:
         for rule, cells in rows.items():
             parts.append(_text(LABEL_WIDTH - 8, height + 16, rule, "end"))
             for place, attack in enumerate(attacks):
+                if attack not in cells:
+                    continue
                 parts += _box(_x(place), height, cells[attack].accuracy, best)
             height += CELL_HEIGHT
         height += 26

@@ -183,16 +183,6 @@ class ParticipantsAnswer(Answer, frozen=True):
     """Value of `after` for the next page; none after the last."""
 
 
-class OptimiserAnswer(Answer, frozen=True):
-    """How aggregates move the model."""
-
-    optimiser: str
-    rate_micros: int
-    momentum_permille: int
-    variance_permille: int
-    floor_micros: int
-
-
 class RoundAnswer(Answer, frozen=True):
     """Where a round stands."""
 

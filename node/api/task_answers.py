@@ -1,8 +1,8 @@
-"""What the API answers about tasks. One law: as `node.api.answers`."""
+"""What the API says of tasks. One law: as in `answers`, digests are hexadecimal."""
 
 from __future__ import annotations
 
-from node.api.answers import Answer, OptimiserAnswer
+from node.api.answers import Answer
 
 
 class TensorAnswer(Answer, frozen=True):
@@ -21,6 +21,16 @@ class RuleAnswer(Answer, frozen=True):
     pre: tuple[str, ...]
     keep: int
     weight_cap_permille: int
+
+
+class OptimiserAnswer(Answer, frozen=True):
+    """How aggregates move the model."""
+
+    optimiser: str
+    rate_micros: int
+    momentum_permille: int
+    variance_permille: int
+    floor_micros: int
 
 
 class TaskChangeAnswer(Answer, frozen=True):

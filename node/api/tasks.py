@@ -12,10 +12,9 @@ from fl.records import TaskState
 from fl.state import TASK_PREFIX, decoded, task_key, task_of
 from ledger.application import StateReader
 from node.api.answering import VIEW, json, limit_of, optional_name
-from node.api.answers import OptimiserAnswer
 from node.api.operations import AFTER_NAME, LIMIT, get
 from node.api.problem import Problem
-from node.api.task_answers import RuleAnswer, TaskAnswer, TaskChangeAnswer, TasksAnswer, TensorAnswer
+from node.api.task_answers import OptimiserAnswer, RuleAnswer, TaskAnswer, TaskChangeAnswer, TasksAnswer, TensorAnswer
 from node.view import NodeView
 
 
