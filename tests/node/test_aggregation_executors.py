@@ -23,13 +23,14 @@ from fl.aggregators import RuleSpec
 from fl.results import AggregationJob, ComputedRound, closed_jobs, compute
 from fl.schema import ModelSchema, TensorSpec
 from ledger.codec import decode
-from ledger.payload import CHUNK_BYTES, PayloadDescriptor
+from ledger.payload import PayloadDescriptor
 from node.aggregation import Aggregation, StoredUpdates, WorkerError
 from node.aggregation.room import memory_bytes
 from node.aggregation.updates import CHUNK_COLUMNS, SALT_COLUMNS
 from node.config import AggregationSection
 from node.payloads import PayloadStore
 from node.payloads.errors import PayloadError
+from node.payloads.sealing import PLACE_BYTES
 from node.results import RESULT_VOTE_BYTES_MAX, ResultBook, ResultVote
 from tests.fl.consortium import CHAIN, NAMES, Consortium, key_of, task_spec, validators_of
 
@@ -143,7 +144,7 @@ def test_worker_processes_end_with_a_node_that_is_killed() -> None:
 def test_a_damaged_chunk_gives_no_result_whoever_reads_it(stored: Stored, executor: str) -> None:
     payload = stored.job.updates[2].payload
     with (stored.store.files.path / "payloads" / payload.id.hex() / "data").open("r+b") as data:
-        data.seek(CHUNK_BYTES + 100)
+        data.seek(PLACE_BYTES + 5_000)
         data.write(b"\0\1\2\3")
     with (
         working(stored, executor=executor, threads=1) as aggregation,

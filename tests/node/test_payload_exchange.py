@@ -145,14 +145,16 @@ async def test_chunk_hashes_that_do_not_lead_to_the_root_are_fetched_elsewhere(t
 
     async with consortium(4, tmp_path) as depots:
         descriptor = await depots[0].store.add(payload)
-        await depots[1].store.add(payload)
         depots[0].store.hashes_blocking = other_hashes  # type: ignore[method-assign]
         fetching = asyncio.create_task(depots[3].exchange.obtain(descriptor))
-        (await spawned(depots[3], descriptor.id)).sources.note_holder("v0")
+        sources = (await spawned(depots[3], descriptor.id)).sources
+        sources.note_holder("v0")
+        await until(lambda: bool(told))
+        await depots[1].store.add(payload)
+        sources.note_holder("v1")
         async with asyncio.timeout(10):
             await fetching
 
-        assert told
         assert depots[3].store.has(descriptor.id)
 
 

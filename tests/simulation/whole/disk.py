@@ -268,6 +268,16 @@ class DiskFiles(PayloadFiles):
         del self._staged[card.payload.id]
         return final
 
+    def read_into(
+        self,
+        payload: PayloadDescriptor,
+        offset: int,
+        target: memoryview,
+        at_hand: Callable[[Digest, int], bytes | None] = lambda *_: None,  # noqa: ARG002 - as the base
+    ) -> None:
+        """Fill `target` with bytes of a stored payload."""
+        target[:] = self.read(payload, offset, len(target))
+
     def read_chunk(self, payload: PayloadDescriptor, index: int, *, staged: bool = False) -> bytes:
         """Return a chunk."""
         if staged:
