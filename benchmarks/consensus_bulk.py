@@ -18,7 +18,7 @@ from foedus.client.opening import reach
 from foedus.client.transfers import upload
 from genesis.document import load_document
 from genesis.keys import read_key
-from ledger.payload import describe
+from ledger.payload import chunk_hashes, describe
 
 PAYLOAD_BYTES: Final = 100_000_032
 NICENESS: Final = 5
@@ -70,7 +70,7 @@ async def upload_for_ever(url: str, key: Path, genesis: Path) -> None:
         print("begun", flush=True)
         while True:
             payload = os.urandom(32) + bytes(PAYLOAD_BYTES - 32)
-            await upload(reached.wire, payload, describe(payload))
+            await upload(reached.wire, payload, describe(payload), chunk_hashes(payload))
             print("moved", flush=True)
 
 
