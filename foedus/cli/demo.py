@@ -20,7 +20,7 @@ def register(root: typer.Typer) -> None:
 
 def demo(  # noqa: PLR0913 - options of a command
     *,
-    use_case: Annotated[str, typer.Option("--use-case", help="What is learned: heart or digits.")] = "heart",
+    use_case: Annotated[str, typer.Option("--use-case", help="What is learned: heart, digits or fraud.")] = "heart",
     rounds: Annotated[int, typer.Option(help="Rounds of training.", min=1, max=1_000)] = ROUNDS_DEFAULT,
     rule: Annotated[
         str | None, typer.Option(help="Aggregation rule, such as nnm or multi-krum (docs/rules.md).")

@@ -89,7 +89,9 @@ def build(
     chain_name: Annotated[str, typer.Option(help="Name of the chain, for people.")] = "consortium",
     task: Annotated[
         list[str] | None,
-        typer.Option(help="A task to begin with: heart, digits, or a file (`foedus task template`); again for more."),
+        typer.Option(
+            help="A task to begin with: heart, digits, fraud, or a file (`foedus task template`); again for more."
+        ),
     ] = None,
     rule: Annotated[str | None, typer.Option(help="Rule of a task that is named, such as nnm.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of a task that is named.", min=1)] = None,
@@ -230,7 +232,7 @@ def _task(name: str, trainers: Sequence[str], rule: str | None, rounds: int | No
         liars = preset.task(preset.trainers, None, None).rule.f
         return preset.task(trainers, rounds, None if rule is None else rule_named(rule, liars))
     if rule is not None or rounds is not None:
-        raise CommandError("--rule and --rounds are for heart and digits; a task file says its own")
+        raise CommandError("--rule and --rounds are for heart, digits and fraud; a task file says its own")
     if not Path(name).exists():
         raise CommandError(f"no task and no file is named {name}; {nearest(name, list(PRESETS))}")
     return task_of_plan(load_plan(Path(name)))

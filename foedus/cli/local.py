@@ -31,7 +31,9 @@ def init(  # noqa: PLR0913 - options of a command
     participants: Annotated[
         int | None, typer.Option(help="How many trainers; one a node, or what the task was made for.", min=0)
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Task to begin with: heart or digits; none by default.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Task to begin with: heart, digits or fraud; none by default.")
+    ] = None,
     rule: Annotated[
         str | None, typer.Option(help="Aggregation rule, such as nnm or multi-krum (docs/rules.md).")
     ] = None,

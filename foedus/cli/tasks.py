@@ -88,7 +88,7 @@ def _decisions(one: TaskAnswer) -> dict[str, str]:
 
 @app.command("template")
 def template(
-    preset: Annotated[str, typer.Argument(help="Task to begin from: heart or digits.")] = "heart",
+    preset: Annotated[str, typer.Argument(help="Task to begin from: heart, digits or fraud.")] = "heart",
     *,
     model: Annotated[
         Path | None, typer.Option(help="A safetensors file whose tensors the task learns, instead of the preset's.")

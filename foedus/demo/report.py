@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -38,10 +39,20 @@ class Outcome:
 
     validator_caught_up: bool | None
     audit: Mapping[str, int]
+    exported: Mapping[str, int]
+    """What the audit of an export found; empty where nothing is exported."""
+
+    story: Mapping[str, Json]
+    """What came of the members' decisions; empty where there were none."""
+
+    statements: tuple[str, ...]
     seconds: float
 
     def as_json(self) -> Mapping[str, Json]:
         """Return the demo's one line of JSON."""
+        return {**self._facts(), **self._recall(), **self.story}
+
+    def _facts(self) -> dict[str, Json]:
         return {
             "use_case": self.use_case.name,
             "tier": "open",
@@ -55,6 +66,18 @@ class Outcome:
             "validator_caught_up": self.validator_caught_up,
             "audit": dict(self.audit),
             "seconds": round(self.seconds, 2),
+        }
+
+    def _recall(self) -> dict[str, Json]:
+        """Return what the use case `fraud` is held to."""
+        alone = [score.recall for score in self.comparison.alone.values() if score.recall is not None]
+        if self.overall.recall is None or self.comparison.pooled.recall is None or not alone:
+            return {}
+        recalls = {"federated": self.overall.recall, "median_bank": median(alone)}
+        recalls["pooled"] = self.comparison.pooled.recall
+        return {
+            "recall_at_1pct_fpr": {name: round(value, 4) for name, value in recalls.items()},
+            "export": dict(self.exported),
         }
 
     def _figures(self, figure: Callable[[Score], float | None]) -> Mapping[str, Json]:
@@ -78,11 +101,17 @@ class Outcome:
         if self.validator_killed_at is not None:
             caught_up = "caught up and votes again" if self.validator_caught_up else "has NOT caught up"
             console.print(f"validator killed with SIGKILL at height {self.validator_killed_at}, restarted: {caught_up}")
+        for statement in self.statements:
+            console.print(statement)
+        for name, value in self.story.items():
+            console.print(f"{name.replace('_', ' ')}: {value}")
         audit = self.audit
         console.print(
             f"audit from genesis: {audit['blocks']} blocks and {audit['updates']} updates checked, "
             f"{audit['aggregates']} aggregates computed again, {audit['differences']} differences"
         )
+        if self.exported:
+            console.print(f"the export, audited without a node: {self.exported}")
         console.print(f"{self.rounds} rounds, height {self.height}, {self.seconds:.1f} s")
 
     def _comparison_table(self) -> Table:

@@ -17,6 +17,7 @@ import msgspec
 from rich.console import Console
 
 from fl.records import TaskSpec
+from foedus.demo.council import Council
 from foedus.demo.processes import Processes
 from foedus.demo.report import Outcome
 from foedus.demo.table import Display
@@ -92,13 +93,15 @@ def run_demo(use_case: UseCase, options: Options) -> Outcome:
         play.train()
         play.settle()
         overall, sites = play.final_scores()
+        story = use_case.story
+        told = {} if story is None else story.end(watch)
         rejected, refusals, height = watch.rejected(), tuple(watch.refusals()), watch.height
         if not options.keep:
             processes.stop()
         outcome = Outcome(
             use_case=use_case,
-            rule=" + ".join([*spec.rule.pre, spec.rule.rule]),
-            attack=options.attack,
+            rule=play.rule,
+            attack=options.attack if use_case.malicious else None,
             rounds=sum(seen.status == "certified" for seen in watch.rounds),
             height=height,
             overall=overall,
@@ -110,7 +113,10 @@ def run_demo(use_case: UseCase, options: Options) -> Outcome:
             refusals=refusals,
             validator_killed_at=play.killed_at,
             validator_caught_up=play.caught_up,
-            audit=_audit(consortium, play.victim),
+            audit=_audit(consortium, _data(consortium, play.victim)),
+            exported={} if story is None else _audit(consortium, _export(consortium, play.victim)),
+            story=told,
+            statements=() if story is None else tuple(story.statements),
             seconds=time.monotonic() - began,
         )
         if options.keep:
@@ -139,6 +145,8 @@ class _Play:
     killed_at: int | None = None
     caught_up: bool | None = None
     refusals_noted: int = 0
+    decided: bool = False
+    """Whether the vote in mid-run has been."""
 
     @property
     def victim(self) -> str:
@@ -146,10 +154,12 @@ class _Play:
         return next(name for name in self.use_case.organisations if name not in self.use_case.malicious)
 
     def start(self) -> None:
-        """Start nodes, wait until all of them answer, start trainers."""
+        """Start nodes, wait until all of them answer, have members decide, start trainers."""
         for node in self.consortium.nodes:
             self.processes.start_node(node.name, node.config)
         self._until(self._all_connected, START_SECONDS_MAX, "the nodes did not find each other")
+        if self.use_case.story is not None:
+            self.use_case.story.begin(self.council, self.options.rounds)
         urls = [node.url for node in self.consortium.nodes]
         for place, trainer in enumerate(self.use_case.trainers):
             own = self.watch.urls.get(trainer, urls[place % len(urls)])
@@ -168,6 +178,7 @@ class _Play:
             if len(self.watch.rounds) > seen:
                 seen, last_progress = len(self.watch.rounds), time.monotonic()
                 self._note_refusals()
+                self._go_on(seen)
             if time.monotonic() - last_progress > ROUND_SECONDS_MAX:
                 raise DemoFailedError(f"no round ended for {ROUND_SECONDS_MAX:.0f} s: see {self.processes.logs}")
             if self.options.fault and self.killed_at is None and seen >= self.options.rounds // 2:
@@ -194,6 +205,27 @@ class _Play:
         assert task is not None, "the task has been read, or training would not have ended"
         sites, overall = self.use_case.score(self.watch.model(task.version))
         return overall, sites
+
+    @property
+    def council(self) -> Council:
+        """Those who decide."""
+        made = self.consortium
+        return Council(self.watch.urls, made.participants, made.genesis, made.document.validators.quorum)
+
+    @property
+    def rule(self) -> str:
+        """What the last rounds were aggregated by."""
+        task = self.watch.task
+        assert task is not None, "the task has been read, or training would not have ended"
+        return " + ".join([*task.rule.pre, task.rule.rule])
+
+    def _go_on(self, number: int) -> None:
+        """Have members decide what they do after this round."""
+        if self.use_case.story is not None and not self.decided:
+            note = self.use_case.story.after_round(self.council, number)
+            self.decided = bool(note)
+            if note:
+                self.display.note(note)
 
     def _note_refusals(self) -> None:
         refusals = self.watch.refusals()
@@ -235,16 +267,31 @@ class _Play:
         return state is not None and state.height == self.watch.height
 
 
-def _audit(consortium: LocalConsortium, name: str) -> dict[str, int]:
-    """Run `foedus audit` on one node's data, as anybody would."""
-    node = next(node for node in consortium.nodes if node.name == name)
-    command = [sys.executable, "-m", "foedus", "audit", str(node.data), "--genesis", str(consortium.genesis), "--json"]
+def _data(consortium: LocalConsortium, name: str) -> Path:
+    return next(node for node in consortium.nodes if node.name == name).data
+
+
+def _audit(consortium: LocalConsortium, path: Path) -> dict[str, int]:
+    """Run `foedus audit` on a node's data or an export, as anybody would."""
+    found = _told("audit", str(path), "--genesis", str(consortium.genesis))
+    return {name: found[name] for name in ("blocks", "updates", "aggregates", "differences")}
+
+
+def _export(consortium: LocalConsortium, name: str) -> Path:
+    """Run `foedus export` on a node's data; return the file."""
+    target = consortium.directory / "export"
+    _told("export", str(_data(consortium, name)), str(target), "--genesis", str(consortium.genesis))
+    return target
+
+
+def _told(*words: str) -> dict[str, int]:
+    command = [sys.executable, "-m", "foedus", *words, "--json"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        found = json.loads(ended.stdout)
+        found: dict[str, int] = json.loads(ended.stdout)
     except ValueError as error:
-        raise DemoFailedError(f"foedus audit ended with {ended.returncode}: {ended.stderr.strip()}") from error
-    return {name: found[name] for name in ("blocks", "updates", "aggregates", "differences")}
+        raise DemoFailedError(f"foedus {words[0]} ended with {ended.returncode}: {ended.stderr.strip()}") from error
+    return found
 
 
 def _keep_running(watch: Watch, consortium: LocalConsortium, processes: Processes, outcome: Outcome) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from foedus.demo.fraud import FraudStory
 
 Model = dict[str, NDArray[np.float32]]
 
@@ -24,9 +27,14 @@ class Score:
     auc: float | None
     """None where it means nothing (more than two classes)."""
 
+    recall: float | None = None
+    """At 1 % false positives, where that is what counts."""
+
     @property
     def figure(self) -> float:
         """The figure that use case is judged by."""
+        if self.recall is not None:
+            return self.recall
         return self.accuracy if self.auc is None else self.auc
 
 
@@ -64,6 +72,9 @@ class UseCase:
 
     compare: Callable[[int, int], Comparison]
     """Rounds and first malicious round to the baselines."""
+
+    story: FraudStory | None = None
+    """What its members decide; None when nothing is voted on."""
 
 
 def heart() -> UseCase:
@@ -127,7 +138,45 @@ def digits() -> UseCase:
     )
 
 
-USE_CASES: Final[Mapping[str, Callable[[], UseCase]]] = {"heart": heart, "digits": digits}
+def fraud() -> UseCase:
+    """Return four banks and a free rider, who vote on policies, budgets, pay and rules."""
+    from examples.fraud import baselines
+    from examples.fraud.data import load_test
+    from examples.fraud.model import NOISE, SAMPLING, STEPS, accuracy, recall
+    from fl.privacy.records import Mechanism
+    from fl.privacy.renyi import MICRO
+    from foedus.demo.fraud import ABSENT, ABSENT_ROUND, FraudStory
+    from genesis.presets import BANKS, FREE_RIDER
+
+    test = load_test()
+    absent = ["--absent", str(ABSENT_ROUND)]
+
+    def judged(model: Model) -> Score:
+        return Score(accuracy(model, test), None, recall(model, test))
+
+    def compare(rounds: int, _malicious_from: int) -> Comparison:
+        measured = baselines.measure(rounds)
+        alone = {name: judged(model) for name, model in zip(BANKS, measured.alone, strict=True)}
+        return Comparison(alone, judged(measured.pooled), judged(measured.mean))
+
+    def command(trainer: str) -> list[str]:
+        who = ["--free-rider"] if trainer == FREE_RIDER else ["--bank", trainer]
+        return [sys.executable, "-m", "examples.fraud.trainer", *who, *(absent if trainer in ABSENT else [])]
+
+    return UseCase(
+        name="fraud",
+        figure="recall at 1 % false positives",
+        organisations=BANKS,
+        trainers=(*BANKS, FREE_RIDER),
+        malicious=(),
+        command=command,
+        score=lambda model: ({}, judged(model)),
+        compare=compare,
+        story=FraudStory(Mechanism(round(NOISE * MICRO), round(SAMPLING * MICRO), STEPS)),
+    )
+
+
+USE_CASES: Final[Mapping[str, Callable[[], UseCase]]] = {"heart": heart, "digits": digits, "fraud": fraud}
 
 
 def _score(value: object) -> Score:

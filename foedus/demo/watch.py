@@ -17,6 +17,7 @@ import safetensors.numpy
 
 from foedus.demo.use_case import Model, Score, UseCase
 from node.api.answers import ParticipantsAnswer, RoundAnswer, TransactionsAnswer, UpdateAnswer, UpdatesAnswer
+from node.api.reward_answers import AccountsAnswer, StatementAnswer, StatementEntryAnswer
 from node.api.task_answers import TaskAnswer
 from node.view import NodeStatus
 
@@ -118,6 +119,16 @@ class Watch:
         counts = Counter(name for seen in self.rounds for name in seen.left_out)
         counts.update(name for name, _, _ in self.refusals())
         return {name: counts[name] for name in self.use_case.trainers}
+
+    def earned(self) -> dict[str, int]:
+        """Return the credits that organisations have earned in rounds."""
+        accounts = self._ask(f"/v1/rewards/accounts?limit={PAGE_ITEMS}", AccountsAnswer).items
+        return {account.organisation: account.earned for account in accounts}
+
+    def statement(self, organisation: str) -> tuple[StatementEntryAnswer, ...]:
+        """Return what moved an organisation's credits last, newest first."""
+        path = f"/v1/rewards/accounts/{organisation}/statement?limit={PAGE_ITEMS}"
+        return self._ask(path, StatementAnswer).items
 
     def _seen(self, over: RoundAnswer) -> RoundSeen:
         updates = self._updates(over.number)

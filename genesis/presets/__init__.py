@@ -1,4 +1,4 @@
-"""Tasks to begin with: a consortium of hospitals and one of ten strangers. One law: a preset is an ordinary task.
+"""Tasks to begin with: for hospitals, for banks and for ten strangers. One law: a preset is an ordinary task.
 
 `PRESETS` names them; `rules.RULES` names the aggregation rules that a person may choose by one word.
 """
@@ -12,10 +12,23 @@ from typing import Final
 from fl.aggregators import RuleSpec
 from fl.records import TaskSpec
 from genesis.presets.digits import digits_task
+from genesis.presets.fraud import fraud_task
 from genesis.presets.heart import heart_task
 from genesis.presets.rules import RULES, UnknownRuleError, rule_named
 
-__all__ = ["HOSPITALS", "PRESETS", "RULES", "Preset", "UnknownRuleError", "digits_task", "heart_task", "rule_named"]
+__all__ = [
+    "BANKS",
+    "FREE_RIDER",
+    "HOSPITALS",
+    "PRESETS",
+    "RULES",
+    "Preset",
+    "UnknownRuleError",
+    "digits_task",
+    "fraud_task",
+    "heart_task",
+    "rule_named",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,9 @@ class Preset:
 
 HOSPITALS: Final = ("cleveland", "hungary", "switzerland", "va-long-beach")
 
+BANKS: Final = ("alder-bank", "birch-bank", "cedar-bank", "damson-bank")
+FREE_RIDER: Final = "echo-bank"
+
 PRESETS: Final[dict[str, Preset]] = {
     "heart": Preset(HOSPITALS, HOSPITALS, heart_task),
     "digits": Preset(
@@ -41,4 +57,5 @@ PRESETS: Final[dict[str, Preset]] = {
         tuple(f"participant-{number:02d}" for number in range(1, 11)),
         digits_task,
     ),
+    "fraud": Preset(BANKS, (*BANKS, FREE_RIDER), fraud_task),
 }

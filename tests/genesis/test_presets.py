@@ -31,6 +31,18 @@ def test_the_heart_schema_is_the_model_of_the_example() -> None:
     assert {tensor.name: tensor.shape for tensor in schema.tensors} == shapes
 
 
+def test_the_fraud_schema_is_the_model_of_the_example() -> None:
+    from examples.fraud.data import BANKS
+    from examples.fraud.model import initial_model
+
+    preset = PRESETS["fraud"]
+    schema = preset.task(preset.trainers, None, None).schema
+    assert {tensor.name: tensor.shape for tensor in schema.tensors} == {
+        name: array.shape for name, array in initial_model().items()
+    }
+    assert preset.organisations == BANKS
+
+
 def test_the_digits_schema_is_the_model_of_the_example() -> None:
     pytest.importorskip("sklearn")
     from examples.digits.model import initial_model
