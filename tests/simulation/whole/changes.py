@@ -36,6 +36,7 @@ class Changes:
         self._begun = 0
         self._open: Final[list[Change]] = []
         self._convicted: str | None = None
+        self._proof: Proof | None = None
         kinds = {change.kind for change in world.scenario.changes}
         self._prosecutor: Final = (
             Prosecutor(consortium.document.chain_id, consortium.validators) if "convict" in kinds else None
@@ -74,16 +75,15 @@ class Changes:
         self._world.loop.call_later(AGAIN_S, self._pursue, change)
 
     def _convict(self) -> None:
-        """Report the first proof; one conviction is what the consortium can bear."""
-        if self._prosecutor is None or not self._is_first_set():
-            return
-        for proof in self._prosecutor.charges():
-            culprit = self._culprit(proof)
-            if culprit is not None and self._convicted in {None, culprit}:
-                self._convicted = culprit
-                for site in self._world.honest:
-                    self._say(site, "evidence", EvidenceReport(proof))
-                return
+        """Report the first proof again and again; one conviction is what the consortium can bear."""
+        if self._proof is None and self._prosecutor is not None and self._is_first_set():
+            proofs = ((self._culprit(proof), proof) for proof in self._prosecutor.charges())
+            found = next(((culprit, proof) for culprit, proof in proofs if culprit is not None), None)
+            self._convicted, self._proof = (None, None) if found is None else found
+        seated = {member.name for member in validators_of(self._world.chain.state).members}
+        if self._proof is not None and self._convicted in seated:
+            for site in self._world.honest:
+                self._say(site, "evidence", EvidenceReport(self._proof))
 
     def _culprit(self, proof: Proof) -> str | None:
         if height_of(proof) > self._world.chain.height:

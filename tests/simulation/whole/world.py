@@ -16,11 +16,12 @@ import structlog
 from fl.state import present, task_of
 from ledger.block import CertifiedBlock
 from ledger.digest import Digest
+from ledger.execution import next_nonce
 from ledger.fields import Height
 from ledger.identity import SigningKey
 from ledger.payload import describe
 from ledger.reigns import validators_of
-from ledger.transaction import transaction_id
+from ledger.transaction import decode_transaction, transaction_id
 from node.core import NO_RECORDER
 from node.recording import FileRecorder, Recorder
 from node.wire import Channel
@@ -60,8 +61,8 @@ class WholeSimulation:
         self._trace = sha256()
         self._partitions = list(scenario.partitions)
         self._broken: BaseException | None = None
-        self._final: list[tuple[str, Digest]] = []
-        """Who said what last."""
+        self._final: list[tuple[str, bytes]] = []
+        """Who said what last: encoded transactions."""
 
         self.payloads: dict[Digest, bytes] = {}
         liars = dict(scenario.liars)
@@ -313,7 +314,7 @@ class WholeSimulation:
             if site.process is not None and site.trainer is not None:
                 raw = site.process.within(evaluate, site.process, site.trainer, 1_001)
                 if raw is not None:
-                    self._final.append((site.name, transaction_id(raw)))
+                    self._final.append((site.name, raw))
 
     def _is_well(self, models: int) -> bool:
         top = self.chain.height
@@ -326,9 +327,16 @@ class WholeSimulation:
         )
 
     def _is_final(self) -> bool:
-        """Whether the chain has what was said last, but for those whose institution was voted out meanwhile."""
+        """Whether the chain has what was said last, but for those whose institution was voted out meanwhile.
+
+        A node that crashed forgets what its participant said, which others may still hold: then that takes the nonce.
+        """
         seated = {member.name for member in validators_of(self.chain.state).members}
-        return all(said in self.chain.committed for name, said in self._final if name in seated)
+        return all(self._is_answered(raw) for name, raw in self._final if name in seated)
+
+    def _is_answered(self, raw: bytes) -> bool:
+        said = decode_transaction(raw)
+        return transaction_id(raw) in self.chain.committed or said.nonce < next_nonce(self.chain.state, said.sender)
 
     def _is_finished(self) -> bool:
         return present(task_of(self.chain.state, TASK), "the task").status == "finished"
