@@ -12,13 +12,13 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 from benchmarks.round_costs import Costs
+from benchmarks.waiting import until
 from foedus.demo.processes import Processes
 from genesis.ports import free_ports
 
@@ -63,16 +63,16 @@ def measure_flower(directory: Path, run: FlowerRun) -> dict[str, object]:
             options = ["--host", "127.0.0.1", "--port", str(superlink), "--disable-runtime-dependency-installation"]
             processes.start("superlink", [str(bin_dir / "flower-superlink"), "--insecure", *options])
             log = directory / "logs" / "superlink.log"
-            _until(lambda: "startup complete" in log.read_text(), START_SECONDS_MAX)
+            until(lambda: "startup complete" in log.read_text(), START_SECONDS_MAX, "Flower's SuperLink")
             for number, port in enumerate(supernodes, 1):
                 options = ["--superlink", address, "--host", "127.0.0.1", "--port", str(port)]
                 processes.start(f"supernode-{number}", [str(bin_dir / "flower-supernode"), "--insecure", *options])
             seconds = START_SECONDS_MAX + START_SECONDS_EACH * run.clients
-            _until(lambda: log.read_text().count("Activated node_id") == run.clients, seconds)
+            until(lambda: log.read_text().count("Activated node_id") == run.clients, seconds, "Flower's SuperNodes")
             costs.watch((name, process.pid) for name, process in processes.running.items())
             before = costs.cpu_seconds()
             _submit(bin_dir, app, run, times)
-            _until(lambda: len(_notes(times, "server")) == run.rounds, SECONDS_MAX)
+            until(lambda: len(_notes(times, "server")) == run.rounds, SECONDS_MAX, "Flower's rounds")
             cpu = costs.cpu_seconds() - before
             return {**_summary(times, run), "cpu_seconds": round(cpu / run.rounds, 2), "memory_mb": costs.resident_mb()}
         finally:
@@ -107,13 +107,3 @@ def _notes(times: Path, who: str) -> list[dict[str, float]]:
         return []
     notes = [json.loads(line) for line in times.read_text().splitlines()]
     return [note for note in notes if note["who"] == who]
-
-
-def _until(condition: object, seconds: float) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            message = f"Flower was not ready within {seconds:.0f} s: see its logs"
-            raise TimeoutError(message)
-        time.sleep(0.05)  # another program's processes tell nobody when they are ready

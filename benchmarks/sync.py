@@ -16,13 +16,14 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from benchmarks.consortium import fsync_ms
 from benchmarks.long_chain import Author, copy_chain, height_of
+from benchmarks.waiting import until
 from foedus.cli.api import Node
 from foedus.cli.output import CommandError
 from foedus.demo.processes import Processes
@@ -49,7 +50,7 @@ def long_chain(blocks: int, transactions: int) -> Iterator[tuple[LocalConsortium
             for node in (first, *others):
                 processes.start_node(node.name, node.config)
             for node in (first, *others):
-                _until(lambda node=node: status(node) is not None)  # type: ignore[misc]
+                until(lambda node=node: status(node) is not None, SECONDS_MAX, "an answer of the three")  # type: ignore[misc]
             yield consortium, processes
 
 
@@ -58,9 +59,9 @@ def by_blocks(blocks: int, transactions: int) -> dict[str, float]:
     with long_chain(blocks, transactions) as (consortium, processes):
         node = consortium.nodes[-1]
         processes.start_node(node.name, node.config)
-        _until(lambda: _height(node) > 0)
+        until(lambda: _height(node) > 0, SECONDS_MAX, "a first block")
         began, used, first = time.perf_counter(), _cpu_s(processes, node), _height(node)
-        _until(lambda: _height(node) >= blocks)
+        until(lambda: _height(node) >= blocks, SECONDS_MAX, "all blocks")
         seconds, used = time.perf_counter() - began, _cpu_s(processes, node) - used
     done = blocks - first
     return {"blocks_per_s": round(done / seconds, 1), "blocks_per_cpu_s": round(done / used, 1), "blocks": blocks}
@@ -73,7 +74,7 @@ def by_snapshot(blocks: int) -> dict[str, float]:
         text = node.config.read_text(encoding="utf-8")
         node.config.write_text(text + '\n[sync]\nsnapshot = "first"\n', encoding="utf-8")
         processes.start_node(node.name, node.config)
-        _until(lambda: status(node) is not None)
+        until(lambda: status(node) is not None, SECONDS_MAX, "an answer of the new node")
         began, used = time.perf_counter(), _cpu_s(processes, node)
         rates: list[float] = []
 
@@ -84,7 +85,7 @@ def by_snapshot(blocks: int) -> dict[str, float]:
                 rates.append(sync.headers_per_s)
             return found is not None and found.height >= blocks
 
-        _until(is_done)
+        until(is_done, SECONDS_MAX, "the chain's height")
         seconds, used = time.perf_counter() - began, _cpu_s(processes, node) - used
     return {
         "headers_per_s": rates[-1] if rates else 0.0,
@@ -113,14 +114,6 @@ def _height(node: LocalNode) -> int:
         return height_of(node.data)
     except StoreError:
         return 0
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS_MAX
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"it did not come to an end within {SECONDS_MAX:.0f} s")
-        time.sleep(0.02)  # between two looks at other processes
 
 
 def main() -> None:
