@@ -1,12 +1,18 @@
-"""The demo's processes: started with a log each, killed for real, always cleaned up. One law: none outlives it."""
+"""The demo's processes: started with a log each, killed for real, always cleaned up. One law: none outlives it.
+
+Ctrl-C and SIGTERM end it like any error, so that what it started is stopped; only SIGKILL leaves them.
+"""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Final, Self
 
 STOP_SECONDS_MAX: Final = 10.0
@@ -32,15 +38,23 @@ class Processes:
     """Directory of the log files, one a name."""
 
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _terminated: signal.Handlers | Callable[[int, FrameType | None], object] | int | None = None
+    """What SIGTERM did before."""
 
     def __enter__(self) -> Self:
         """Make the directory for logs."""
         self.logs.mkdir(parents=True, exist_ok=True)
+        if threading.current_thread() is threading.main_thread():  # nobody else may ask for signals
+            self._terminated = signal.signal(signal.SIGTERM, _end)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop whatever still runs."""
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            if self._terminated is not None:
+                signal.signal(signal.SIGTERM, self._terminated)
 
     def start(self, name: str, command: list[str]) -> None:
         """Start a process; what it says is appended to its log."""
@@ -73,6 +87,14 @@ class Processes:
                 raise ProcessFailedError(name, code, self.logs / f"{name}.log")
             del self.running[name]
 
+    def wait_for_one(self) -> None:
+        """Return once one has ended; errors as `require_alive`."""
+        ended = threading.Event()
+        for process in self.running.values():
+            threading.Thread(target=_tell, args=(process, ended), daemon=True).start()
+        ended.wait()
+        self.require_alive()
+
     def stop(self) -> None:
         """Ask everybody to end, wait, and kill who does not."""
         for process in self.running.values():
@@ -85,3 +107,13 @@ class Processes:
                 process.kill()
                 process.wait()
         self.running.clear()
+
+
+def _tell(process: subprocess.Popen[bytes], ended: threading.Event) -> None:
+    process.wait()
+    ended.set()
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough: the others are being stopped
+    raise SystemExit(128 + number)
